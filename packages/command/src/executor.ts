@@ -1,0 +1,92 @@
+/** A program and its arguments. Never a shell line: nothing in it is interpreted. */
+export type Argv = readonly [string, ...string[]];
+
+export interface CallOptions {
+  /** Aborting stops waiting and ends the remote process group; what it had done by then is unknown. */
+  readonly signal: AbortSignal;
+  /** Default 30,000. At the limit the process group is ended and the call throws `timeout`. */
+  readonly timeoutMs?: number;
+}
+
+export interface RunOptions extends CallOptions {
+  /** Written to standard input, which is closed after it. The only place, with file content, where a secret may travel. */
+  readonly stdin?: string;
+  /** Most bytes kept of each output stream, default 1 MiB. One more byte ends the command with an error. */
+  readonly maxOutputBytes?: number;
+}
+
+/** What a process that ran to its end left behind. A non-zero exit is data here: the tool's wrapper says what it means. */
+export interface RunResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** POSIX error names as Node spells them (`EEXIST`), and `E512` for the kernel-internal ERESTARTSYS that LIO leaks. */
+export type Errno = string;
+
+interface Tolerant {
+  readonly path: string;
+  /** Failures that mean "already so" for this caller; they are reported in the result and do not stop the batch. */
+  readonly tolerate?: readonly Errno[];
+}
+
+/**
+ * One file operation. configfs and sysfs give meaning to each single system call, so the mapping is exact:
+ * `write` is open(O_WRONLY [, O_CREAT|O_TRUNC|O_EXCL...]), ONE write(2) of the whole content, close.
+ */
+export type FileOperation =
+  | (Tolerant & { readonly op: "mkdir"; /** Octal mode, default 0o755. */ readonly mode?: number })
+  | (Tolerant & { readonly op: "rmdir" })
+  | (Tolerant & { readonly op: "unlink" })
+  | (Tolerant & { readonly op: "symlink"; readonly target: string })
+  | (Tolerant & { readonly op: "readlink" })
+  | (Tolerant & { readonly op: "read"; /** Reads at most this many bytes from the start, default 1 MiB; more content than that is cut. */ readonly maxBytes?: number })
+  /**
+   * Reads every file that matches `path`, in which `*` stands for any run of characters but `/` (and not a leading dot).
+   * No match is an empty result; a match that vanishes or cannot be read meanwhile is left out. For sysfs and configfs walks.
+   */
+  | (Tolerant & { readonly op: "read-glob" })
+  | (Tolerant & { readonly op: "list" })
+  | (Tolerant & {
+      readonly op: "write";
+      readonly content: string;
+      /** Keeps the content out of recordings, errors and logs. */
+      readonly secret?: boolean;
+      /** Create the file with this mode when absent, and truncate it when present. Without it the file must exist (configfs, sysfs). */
+      readonly create?: { readonly mode: number };
+    });
+
+/** One result per operation, in order. */
+export interface FileResult {
+  /** The tolerated failure, when there was one. */
+  readonly errno?: Errno;
+  /** `read`: the content, decoded as UTF-8; `readlink`: the target. */
+  readonly text?: string;
+  /** `read-glob`: path and content of each match, in byte order of the path. */
+  readonly files?: readonly (readonly [path: string, content: string])[];
+  /** `list`: entry names in byte order, without `.` and `..`. */
+  readonly entries?: readonly string[];
+}
+
+/** The one way to act on a machine. Local, ssh, agent and simulated hosts implement it and pass one contract suite. */
+export interface Executor {
+  /** The host this acts on, for errors and logs. */
+  readonly host: string;
+
+  /**
+   * Runs a program with LC_ALL=C and the system PATH (with sbin), in its own process group. Resolves with its exit,
+   * whatever the code. Throws CommandError when there was no exit to report: not started, timed out, aborted, output too
+   * large, or the connection lost (then `outcome` tells whether it may have taken effect).
+   */
+  run(argv: Argv, options: RunOptions): Promise<RunResult>;
+
+  /**
+   * Performs the operations in order, in one round trip, and stops at the first failure that is not tolerated by
+   * throwing FileOperationError with its index: those before it have happened, those after it have not.
+   */
+  files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]>;
+
+  /** Drops connections. Running calls fail as if the connection were lost. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,2 @@
+export * from "./command-error.ts";
+export * from "./executor.ts";

@@ -1,0 +1,37 @@
+import { defineConfig } from "vitest/config";
+
+// The "development" condition makes @zfsilo/* resolve to src/, so that tests never run a stale build.
+const conditions = ["development"];
+const shared = { ssr: { resolve: { conditions } }, resolve: { conditions } };
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        ...shared,
+        test: { name: "unit", include: ["packages/*/src/**/*.test.ts"], testTimeout: 20_000 },
+      },
+      {
+        ...shared,
+        test: {
+          name: "integration",
+          include: ["packages/*/test/integration/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: "e2e",
+          include: ["packages/*/test/e2e/**/*.test.ts"],
+          // Emulated machines take their time; each limit is far above what was ever seen.
+          testTimeout: 900_000,
+          hookTimeout: 2_400_000,
+          fileParallelism: false,
+          maxWorkers: 1,
+        },
+      },
+    ],
+  },
+});
