@@ -1,0 +1,10 @@
+export * from "./gen/google/rpc/error_details_pb.ts";
+export * from "./gen/zfsilo/v1/condition_pb.ts";
+export * from "./gen/zfsilo/v1/host_service_pb.ts";
+export * from "./gen/zfsilo/v1/operation_service_pb.ts";
+export * from "./gen/zfsilo/v1/service_pb.ts";
+export * from "./gen/zfsilo/v1/volume_pb.ts";
+export * from "./gen/zfsilo/v1/volume_service_pb.ts";
+export * as health from "./gen/grpc/health/v1/health_pb.ts";
+export * as reflectionV1 from "./gen/grpc/reflection/v1/reflection_pb.ts";
+export * as reflectionV1alpha from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
