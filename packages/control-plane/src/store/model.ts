@@ -1,0 +1,145 @@
+import type { HostId, Secret, VolumeHandle, VolumeId } from "@zfsilo/lib";
+
+/** What the database keeps, in the words of the domain. API messages are made from these, never the other way round. */
+
+export const hostRoles = ["target", "initiator"] as const;
+export type HostRole = (typeof hostRoles)[number];
+
+export type Connection =
+  | { readonly kind: "local" }
+  | { readonly kind: "simulated" }
+  | {
+      readonly kind: "ssh";
+      readonly address: string;
+      readonly port: number;
+      readonly user: string;
+      /** Empty: use the ssh agent. */
+      readonly privateKeyFile: string;
+      readonly knownHostsFile: string;
+    };
+
+export interface PoolRef {
+  readonly name: string;
+  readonly parentDataset: string;
+}
+
+export interface PortalRef {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface ConditionRecord {
+  readonly reason: string;
+  readonly message: string;
+  readonly observedAt: Date;
+}
+
+export interface HostRecord {
+  readonly id: HostId;
+  readonly displayName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly roles: readonly HostRole[];
+  readonly connection: Connection;
+  readonly pools: readonly PoolRef[];
+  readonly portals: readonly PortalRef[];
+  /** Empty: read from the machine when needed. */
+  readonly initiatorIqn: string;
+  readonly allowedRoots: readonly string[];
+  /** Set while something is wrong. */
+  readonly condition: ConditionRecord | undefined;
+  readonly revision: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+export const volumeStatuses = ["initial", "published", "connected", "staged", "mounted"] as const;
+export type VolumeStatus = (typeof volumeStatuses)[number];
+
+export const volumeModes = ["filesystem", "block"] as const;
+export type VolumeMode = (typeof volumeModes)[number];
+
+export const authentications = ["chap", "mutual_chap", "none"] as const;
+export type AuthenticationMode = (typeof authentications)[number];
+
+export interface FilesystemRecord {
+  readonly type: "ext4" | "xfs";
+  readonly mkfsOptions: readonly string[];
+  readonly mountOptions: readonly string[];
+  /** Chosen at creation, so that a filesystem found after a crash can be told to be the one we were making. */
+  readonly uuid: string;
+  /** Once set, never formatted again. */
+  readonly formatted: boolean;
+}
+
+export interface VolumeRecord {
+  readonly id: VolumeId;
+  readonly handle: VolumeHandle;
+  readonly displayName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly hostId: HostId;
+  readonly pool: string;
+  readonly dataset: string;
+  readonly capacityBytes: bigint;
+  readonly sparse: boolean;
+  readonly zfsOptions: Readonly<Record<string, string>>;
+  readonly mode: VolumeMode;
+  /** Only for mode filesystem. */
+  readonly filesystem: FilesystemRecord | undefined;
+  readonly transport: "iscsi";
+  readonly authentication: AuthenticationMode;
+  /** `creating` rows are evidence for recovery; the API does not show them. */
+  readonly state: "creating" | "ready" | "deleting";
+  /** Hash of the create request, to tell a repeated call from a different one. */
+  readonly requestFingerprint: string;
+  readonly targetName: string;
+  readonly published: boolean;
+  /** Where it is exported; empty unless published. */
+  readonly portals: readonly PortalRef[];
+  /** ZFS guid of the zvol, decimal; empty until made. */
+  readonly zvolGuid: string;
+  /** Counts connects; the newest attachment's generation. */
+  readonly generation: number;
+  readonly condition: ConditionRecord | undefined;
+  readonly revision: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  /** In order of creation. */
+  readonly attachments: readonly AttachmentRecord[];
+}
+
+export interface ChapRecord {
+  readonly userid: string;
+  readonly password: Secret;
+  /** What the target proves itself with; only for mutual CHAP. */
+  readonly mutual: { readonly userid: string; readonly password: Secret } | undefined;
+}
+
+/** `connecting` is evidence for recovery; the API does not show it. */
+export const attachmentStates = ["connecting", "connected", "staged", "mounted"] as const;
+export type AttachmentState = (typeof attachmentStates)[number];
+
+export interface AttachmentRecord {
+  readonly volumeId: VolumeId;
+  readonly hostId: HostId;
+  /** The name it logged in with: detaching never has to ask the machine. */
+  readonly initiatorIqn: string;
+  readonly state: AttachmentState;
+  readonly device: string;
+  /** Empty unless staged. */
+  readonly stagingPath: string;
+  readonly readOnly: boolean;
+  readonly targetPaths: readonly string[];
+  /** Encrypted at rest. */
+  readonly chap: ChapRecord | undefined;
+  readonly generation: number;
+  readonly createdAt: Date;
+}
+
+/** Where a volume stands on the ladder, from its export and its attachments. */
+export function statusOf(volume: Pick<VolumeRecord, "published" | "attachments">): VolumeStatus {
+  const states = new Set(volume.attachments.map(({ state }) => state));
+  if (states.has("mounted")) return "mounted";
+  if (states.has("staged")) return "staged";
+  if (states.has("connected")) return "connected";
+  return volume.published ? "published" : "initial";
+}

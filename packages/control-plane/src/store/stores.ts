@@ -1,0 +1,117 @@
+import type { HostId, OperationId, VolumeId } from "@zfsilo/lib";
+import type { Journal, JournalEntry } from "@zfsilo/try";
+import type { AttachmentRecord, HostRecord, VolumeRecord } from "./model.ts";
+
+export interface PageRequest {
+  /** 0 means the default of 50; above 1000 means 1000; negative is invalid_argument `page_size`. */
+  readonly pageSize: number;
+  readonly pageToken: string;
+  readonly filter: string;
+  readonly orderBy: string;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Empty on the last page, also when the last page is exactly full. */
+  readonly nextPageToken: string;
+}
+
+/** Fields of a volume that may change after creation. A key that is present is stored, whatever its value (clearing included). */
+export type VolumeChange = Partial<
+  Pick<
+    VolumeRecord,
+    | "displayName"
+    | "labels"
+    | "capacityBytes"
+    | "zfsOptions"
+    | "filesystem"
+    | "state"
+    | "published"
+    | "portals"
+    | "zvolGuid"
+    | "generation"
+    | "condition"
+  >
+>;
+
+export type HostChange = Partial<
+  Pick<
+    HostRecord,
+    | "displayName"
+    | "labels"
+    | "roles"
+    | "connection"
+    | "pools"
+    | "portals"
+    | "initiatorIqn"
+    | "allowedRoots"
+    | "condition"
+  >
+>;
+
+/** Volumes and their attachments. Every method is one short transaction; none spans a host command. */
+export interface VolumeStore {
+  /** Throws already_exists when the id or the handle is taken. */
+  insert(volume: VolumeRecord): Promise<void>;
+  find(id: VolumeId): Promise<VolumeRecord | undefined>;
+  /** Throws not_found with details {volume}. */
+  get(id: VolumeId): Promise<VolumeRecord>;
+  /** Volumes in state `ready` or `deleting`, page by page. */
+  list(request: PageRequest): Promise<Page<VolumeRecord>>;
+  /** Every ready volume that the filter matches, in batches of bounded size. */
+  each(filter: string): AsyncIterable<VolumeRecord>;
+  /** Raises the revision. With `revision`, throws aborted (reason in details: REVISION_MISMATCH) unless it is the current one. */
+  update(id: VolumeId, change: VolumeChange, revision?: number): Promise<VolumeRecord>;
+  /** Absent is success. */
+  remove(id: VolumeId): Promise<void>;
+  /** Inserts or replaces the attachment of (volume, host). */
+  putAttachment(attachment: AttachmentRecord): Promise<void>;
+  /** Changes some fields. Throws not_found. */
+  updateAttachment(
+    volume: VolumeId,
+    host: HostId,
+    change: Partial<Pick<AttachmentRecord, "state" | "device" | "stagingPath" | "readOnly" | "targetPaths">>,
+  ): Promise<void>;
+  /** Absent is success. */
+  removeAttachment(volume: VolumeId, host: HostId): Promise<void>;
+  /** How many volumes (any state) have their zvol on the host, and how many attachments it has. */
+  countOn(host: HostId): Promise<{ readonly volumes: number; readonly attachments: number }>;
+  countByStatus(): Promise<Readonly<Record<string, number>>>;
+}
+
+export interface HostStore {
+  /** Throws already_exists. */
+  insert(host: HostRecord): Promise<void>;
+  find(id: HostId): Promise<HostRecord | undefined>;
+  /** Throws not_found with details {host}. */
+  get(id: HostId): Promise<HostRecord>;
+  list(request: PageRequest): Promise<Page<HostRecord>>;
+  all(): Promise<readonly HostRecord[]>;
+  update(id: HostId, change: HostChange, revision?: number): Promise<HostRecord>;
+  remove(id: HostId): Promise<void>;
+}
+
+/** One thing that ran on a host, as an operation shows it. No secrets. */
+export interface CommandRecord {
+  readonly step: string;
+  readonly host: string;
+  readonly command: string;
+  readonly exitCode: number;
+  readonly error: string;
+  readonly durationMs: number;
+}
+
+export interface OperationRecord extends JournalEntry {
+  readonly commands: readonly CommandRecord[];
+}
+
+/** The journal, and what the API shows of it. */
+export interface OperationStore extends Journal {
+  find(id: OperationId): Promise<OperationRecord | undefined>;
+  get(id: OperationId): Promise<OperationRecord>;
+  list(request: PageRequest): Promise<Page<OperationRecord>>;
+  /** Keeps what ran, up to 100 entries an operation. Called once when an operation ends or suspends. */
+  addCommands(id: OperationId, commands: readonly CommandRecord[]): Promise<void>;
+  /** Drops operations that ended before `before`; open ones stay whatever their age. */
+  prune(before: Date): Promise<number>;
+}

@@ -1,0 +1,4 @@
+export * from "./context-json.ts";
+export * from "./journal.ts";
+export * from "./runner.ts";
+export * from "./workflow.ts";
