@@ -1,0 +1,126 @@
+import { StorageError, type HostId } from "@zfsilo/lib";
+import { conditionFrom, fromJson, optionalJson } from "./column.ts";
+import { brokenConstraint, type Database } from "./database.ts";
+import { hostEntity, type HostRow } from "./entities.ts";
+import type { HostRecord } from "./model.ts";
+import { listQuery, type ListOf } from "./query/list-query.ts";
+import type { PageTokens } from "./query/page-token.ts";
+import type { HostChange, HostStore, Page, PageRequest } from "./stores.ts";
+import { revisionMismatch } from "./volume-store.ts";
+
+/** What ListHosts can filter by and order by. */
+const hostList: ListOf = {
+  kind: "hosts",
+  table: "hosts",
+  fields: {
+    name: { type: "resource", column: "id", prefix: "hosts/" },
+    display_name: { type: "string", column: "display_name" },
+    labels: { type: "labels", column: "labels" },
+    create_time: { type: "timestamp", column: "created_at" },
+  },
+  orders: { name: "id", create_time: "created_at" },
+  defaultOrder: "name",
+};
+
+export class SqlHostStore implements HostStore {
+  readonly #database: Database;
+  readonly #tokens: PageTokens;
+
+  constructor(database: Database, tokens: PageTokens) {
+    this.#database = database;
+    this.#tokens = tokens;
+  }
+
+  async insert(host: HostRecord): Promise<void> {
+    try {
+      await this.#database.write((manager) => manager.insert(hostEntity, hostRow(host)));
+    } catch (error) {
+      if (brokenConstraint(error)?.kind !== "unique") throw error;
+      throw new StorageError("already_exists", `hosts/${host.id} exists already`, { details: { host: `hosts/${host.id}` } });
+    }
+  }
+
+  async find(id: HostId): Promise<HostRecord | undefined> {
+    const rows = await this.#database.read<HostRow>("select * from hosts where id = ?", [id]);
+    return rows.map(hostFrom)[0];
+  }
+
+  async get(id: HostId): Promise<HostRecord> {
+    const host = await this.find(id);
+    if (host === undefined) throw hostNotFound(id);
+    return host;
+  }
+
+  async list(request: PageRequest): Promise<Page<HostRecord>> {
+    const query = listQuery(hostList, request, this.#tokens);
+    return query.page(await this.#database.read<HostRow>(query.sql, query.parameters), hostFrom);
+  }
+
+  async all(): Promise<readonly HostRecord[]> {
+    return (await this.#database.read<HostRow>("select * from hosts order by id")).map(hostFrom);
+  }
+
+  update(id: HostId, change: HostChange, revision?: number): Promise<HostRecord> {
+    return this.#database.write(async (manager) => {
+      const [row] = await manager.query<HostRow[]>("select * from hosts where id = ?", [id]);
+      if (row === undefined) throw hostNotFound(id);
+      const current = hostFrom(row);
+      if (revision !== undefined && revision !== current.revision) throw revisionMismatch(`hosts/${id}`, current.revision);
+      const changed = { ...current, ...change, revision: current.revision + 1, updatedAt: new Date() };
+      await manager.update(hostEntity, { id }, hostRow(changed));
+      return changed;
+    });
+  }
+
+  async remove(id: HostId): Promise<void> {
+    try {
+      await this.#database.write((manager) => manager.delete(hostEntity, { id }));
+    } catch (error) {
+      if (brokenConstraint(error)?.kind !== "foreign_key") throw error;
+      throw new StorageError("precondition", `hosts/${id} is in use by volumes`, {
+        hint: "Delete the volumes that live on it, and disconnect those that are attached to it, first.",
+        details: { host: `hosts/${id}`, reason: "HOST_IN_USE" },
+      });
+    }
+  }
+}
+
+function hostNotFound(id: HostId): StorageError {
+  return new StorageError("not_found", `hosts/${id} does not exist`, { details: { host: `hosts/${id}` } });
+}
+
+function hostRow(host: HostRecord): HostRow {
+  return {
+    id: host.id,
+    display_name: host.displayName,
+    labels: JSON.stringify(host.labels),
+    roles: JSON.stringify(host.roles),
+    connection: JSON.stringify(host.connection),
+    pools: JSON.stringify(host.pools),
+    portals: JSON.stringify(host.portals),
+    initiator_iqn: host.initiatorIqn,
+    allowed_roots: JSON.stringify(host.allowedRoots),
+    condition: optionalJson(host.condition),
+    revision: host.revision,
+    created_at: host.createdAt.toISOString(),
+    updated_at: host.updatedAt.toISOString(),
+  };
+}
+
+function hostFrom(row: HostRow): HostRecord {
+  return {
+    id: row.id as HostId,
+    displayName: row.display_name,
+    labels: fromJson(row.labels),
+    roles: fromJson(row.roles),
+    connection: fromJson(row.connection),
+    pools: fromJson(row.pools),
+    portals: fromJson(row.portals),
+    initiatorIqn: row.initiator_iqn,
+    allowedRoots: fromJson(row.allowed_roots),
+    condition: conditionFrom(row.condition),
+    revision: row.revision,
+    createdAt: new Date(row.created_at),
+    updatedAt: new Date(row.updated_at),
+  };
+}
