@@ -1,2 +1,10 @@
 export * from "./command-error.ts";
+export { errnoName, errnoNumber } from "./errno.ts";
 export * from "./executor.ts";
+export { batchArgv, byByteOrder, checkFileOperations, defaultDirectoryMode, defaultMaxBytes } from "./file-operations.ts";
+export { LocalExecutor } from "./local.ts";
+export { quoteArgument } from "./quote.ts";
+export * from "./recording.ts";
+export { SshExecutor } from "./ssh.ts";
+export * from "./ssh-connection.ts";
+export { connectSsh, type SshTarget } from "./ssh2-connection.ts";

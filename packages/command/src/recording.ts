@@ -1,0 +1,127 @@
+import { StorageError, type Reason } from "@zfsilo/lib";
+import { CommandError, FileOperationError, type Outcome } from "./command-error.ts";
+import type { Argv, CallOptions, Errno, Executor, FileOperation, FileResult, RunOptions, RunResult } from "./executor.ts";
+
+/** A file operation as it may be shown: secret content is replaced, long content cut. */
+export type RecordedOperation = FileOperation;
+
+export interface RecordedCall {
+  /** When it began. */
+  readonly at: Date;
+  readonly host: string;
+  readonly durationMs: number;
+  /** A command, without its standard input, which may hold a secret. */
+  readonly argv?: Argv;
+  /** Or a batch of file operations. */
+  readonly operations?: readonly RecordedOperation[];
+  readonly exitCode?: number;
+  /** The start of what it said on standard error, at most 1 KiB. */
+  readonly stderr?: string;
+  readonly error?: RecordedError;
+}
+
+export interface RecordedError {
+  readonly reason: Reason;
+  readonly message: string;
+  /** For a batch: the operation that failed and why; for a command without an exit: whether it may have taken effect. */
+  readonly index?: number;
+  readonly errno?: Errno;
+  readonly outcome?: Outcome;
+}
+
+const excerptLength = 1024;
+const secretMark = "[secret]";
+
+export interface RecordingOptions {
+  /** Called at the end of every call, for metrics. It must not throw. */
+  readonly onCall?: (call: RecordedCall) => void;
+  /** How many calls `calls` keeps, the oldest leaving first; default 1,000. */
+  readonly maxCalls?: number;
+}
+
+/** Passes everything on to another executor and remembers what was done, for "show me what you did" and for metrics. */
+export class RecordingExecutor implements Executor {
+  readonly #inner: Executor;
+  readonly #onCall: (call: RecordedCall) => void;
+  readonly #maxCalls: number;
+  readonly #calls: RecordedCall[] = [];
+  #dropped = 0;
+
+  constructor(inner: Executor, options: RecordingOptions = {}) {
+    this.#inner = inner;
+    this.#onCall = options.onCall ?? (() => undefined);
+    this.#maxCalls = options.maxCalls ?? 1_000;
+  }
+
+  get host(): string {
+    return this.#inner.host;
+  }
+
+  /** The calls that ended, oldest first. */
+  get calls(): readonly RecordedCall[] {
+    return this.#calls;
+  }
+
+  /** How many older calls are no longer kept. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  async run(argv: Argv, options: RunOptions): Promise<RunResult> {
+    return await this.#record({ argv }, () => this.#inner.run(argv, options), ({ exitCode, stderr }) => ({
+      exitCode,
+      ...(stderr === "" ? {} : { stderr: stderr.slice(0, excerptLength) }),
+    }));
+  }
+
+  async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {
+    return await this.#record({ operations: operations.map(redact) }, () => this.#inner.files(operations, options), () => ({}));
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
+  }
+
+  async #record<T>(
+    what: Pick<RecordedCall, "argv" | "operations">,
+    work: () => Promise<T>,
+    describe: (result: T) => Partial<RecordedCall>,
+  ): Promise<T> {
+    const at = new Date();
+    const start = performance.now();
+    const keep = (end: Partial<RecordedCall>): void => {
+      this.#keep({ at, host: this.host, durationMs: performance.now() - start, ...what, ...end });
+    };
+    try {
+      const result = await work();
+      keep(describe(result));
+      return result;
+    } catch (error) {
+      keep({ error: describeError(error) });
+      throw error;
+    }
+  }
+
+  #keep(call: RecordedCall): void {
+    this.#calls.push(call);
+    while (this.#calls.length > this.#maxCalls) {
+      this.#calls.shift();
+      this.#dropped += 1;
+    }
+    this.#onCall(call);
+  }
+}
+
+function redact(operation: FileOperation): RecordedOperation {
+  if (operation.op !== "write") return operation;
+  const content = operation.secret === true ? secretMark : operation.content.slice(0, excerptLength);
+  return { ...operation, content };
+}
+
+function describeError(error: unknown): RecordedError {
+  if (!(error instanceof StorageError)) return { reason: "internal", message: error instanceof Error ? error.message : String(error) };
+  const { reason, message } = error;
+  if (error instanceof FileOperationError) return { reason, message, index: error.index, errno: error.errno };
+  if (error instanceof CommandError) return { reason, message, outcome: error.outcome };
+  return { reason, message };
+}
