@@ -5,6 +5,7 @@ import { assertInstanceName, isAlive, listInstances, readInstance, removeInstanc
 import { bringUp, findRunning, type Machines } from "./pair.ts";
 import { createHostRequests } from "./host-requests.ts";
 import { ensureImage } from "./image.ts";
+import { pruneCache } from "./prune.ts";
 import { roleNames, type RoleName } from "./roles.ts";
 import { quoteWord, sshArguments } from "./ssh.ts";
 
@@ -18,6 +19,7 @@ const usage = `Two virtual machines: give holds a ZFS pool and exports volumes, 
   npm run microvm -- hosts                     requests for HostService/CreateHost, one a line, that add them to zfsilo
   npm run microvm -- down                      end both and forget what they did
   npm run microvm -- build                     only build the image
+  npm run microvm -- prune                     remove images of earlier recipes and saved machines from the cache
 
   --instance NAME   another pair beside the usual one ("dev")
 `;
@@ -63,6 +65,9 @@ async function main(): Promise<number> {
       case "build":
         await ensureImage(options);
         log("the image is ready");
+        return 0;
+      case "prune":
+        for (const name of await pruneCache()) log(`removed ${name}`);
         return 0;
       case "up":
         if ((await findRunning(instance, interrupt.signal)) === undefined) {

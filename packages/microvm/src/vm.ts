@@ -21,6 +21,7 @@ export async function startVm(
   signal: AbortSignal,
 ): Promise<ProcessId> {
   const monitor = join(directory, vmFiles.monitor(plan.role));
+  assertSocketPath(monitor);
   await rm(monitor, { force: true });
   const log = await open(join(directory, vmFiles.qemuLog(plan.role)), "w");
   try {
@@ -30,6 +31,15 @@ export async function startVm(
   } finally {
     await log.close();
   }
+}
+
+/** sun_path holds 108 bytes with its ending zero (unix(7)); a longer path would be cut off silently. */
+export function assertSocketPath(path: string): void {
+  if (Buffer.byteLength(path) < 108) return;
+  throw new StorageError("precondition", `make the socket ${path}`, {
+    cause: new Error("the path is too long for a unix socket"),
+    hint: "Set XDG_CACHE_HOME to a shorter directory.",
+  });
 }
 
 async function spawnQemu(directory: string, plan: VmPlan, lifetime: Lifetime, log: number): Promise<ProcessId> {
