@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { parseArgs } from "node:util";
+import { quoteArgument } from "@zfsilo/command";
 import { errorChain, StorageError } from "@zfsilo/lib";
 import { assertInstanceName, isAlive, listInstances, readInstance, removeInstance } from "./instance.ts";
 import { bringUp, findRunning, type Machines } from "./pair.ts";
@@ -7,7 +8,7 @@ import { createHostRequests } from "./host-requests.ts";
 import { ensureImage } from "./image.ts";
 import { pruneCache } from "./prune.ts";
 import { roleNames, type RoleName } from "./roles.ts";
-import { quoteWord, sshArguments } from "./ssh.ts";
+import { sshArguments } from "./ssh.ts";
 
 const usage = `Two virtual machines: give holds a ZFS pool and exports volumes, take connects to them.
 
@@ -141,7 +142,7 @@ async function status(): Promise<number> {
 function ssh(machines: Machines, rest: readonly string[]): Promise<number> {
   const [name, ...words] = rest;
   const address = machines[role(name)].ssh;
-  const remote = words.length === 1 ? words : words.map(quoteWord);
+  const remote = words.length === 1 ? words : words.map(quoteArgument);
   const terminal = process.stdin.isTTY && words.length === 0 ? ["-t"] : [];
   const [program, ...argv] = sshArguments(address, terminal);
   return new Promise((resolve, reject) => {

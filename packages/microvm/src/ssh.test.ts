@@ -1,7 +1,5 @@
-import { execFileSync } from "node:child_process";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { knownHostsLine, quoteWord, sshArguments } from "./ssh.ts";
+import { knownHostsLine, sshArguments } from "./ssh.ts";
 
 const address = {
   host: "127.0.0.1",
@@ -24,19 +22,5 @@ describe("sshArguments", () => {
 describe("knownHostsLine", () => {
   it("names the port, as ssh writes servers on a port of their own", () => {
     expect(knownHostsLine(9000, "ssh-ed25519 AAAA")).toBe("[127.0.0.1]:9000 ssh-ed25519 AAAA\n");
-  });
-});
-
-describe("quoteWord", () => {
-  it("reaches the program as it was, whatever it holds", () => {
-    const words = fc.array(fc.string({ unit: "binary" }).filter((word) => !word.includes("\0")), { minLength: 1, maxLength: 20 });
-    fc.assert(
-      fc.property(words, (list) => {
-        const line = `printf '%s\\0' ${list.map(quoteWord).join(" ")}`;
-        const seen = execFileSync("sh", ["-c", line], { encoding: "utf8" }).split("\0").slice(0, -1);
-        expect(seen).toEqual(list);
-      }),
-      { numRuns: 60 },
-    );
   });
 });

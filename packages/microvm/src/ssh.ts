@@ -1,5 +1,5 @@
-import type { ToolResult } from "./run-tool.ts";
-import { runTool } from "./run-tool.ts";
+import { quoteArgument } from "@zfsilo/command";
+import { runTool, type ToolResult } from "./run-tool.ts";
 
 /** How to log in to a machine. Its host key is in the known-hosts file: clients check it. */
 export interface SshAddress {
@@ -43,10 +43,5 @@ export function execOverSsh(
   argv: readonly [string, ...string[]],
   signal: AbortSignal,
 ): Promise<ToolResult> {
-  return runTool([...sshArguments(address), "--", argv.map(quoteWord).join(" ")], { signal });
-}
-
-/** sshd hands its command line to a login shell: single quotes keep every byte as it is, and one inside ends, escapes, resumes. */
-export function quoteWord(word: string): string {
-  return /^[A-Za-z0-9_/.:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return runTool([...sshArguments(address), "--", argv.map(quoteArgument).join(" ")], { signal });
 }
