@@ -41,6 +41,7 @@ export class RemoteProcess {
   #channel: SshChannel | undefined;
   #exited = false;
   #abandoned = false;
+  #begun = false;
   readonly #connection: SshConnection;
   readonly #handlers: SshChannelHandlers;
 
@@ -72,10 +73,18 @@ export class RemoteProcess {
         if (this.#abandoned) this.#channel.close();
         return;
       } catch (error) {
-        if (!(error instanceof ChannelRefusedError && error.byServer) || pauseMs === undefined) throw error;
+        if (!(error instanceof ChannelRefusedError && error.byServer) || pauseMs === undefined) {
+          this.#rejectStarted(error);
+          throw error;
+        }
         await sleep(pauseMs, undefined, { signal });
       }
     }
+  }
+
+  /** The program has begun; without that, what came is the login shell's. */
+  get begun(): boolean {
+    return this.#begun;
   }
 
   write(data: string): void {
@@ -108,7 +117,10 @@ export class RemoteProcess {
     }
     this.#preamble = undefined;
     if (found[1] === "-") this.#rejectStarted(new MissingProgramError());
-    else this.#resolveStarted(Number(found[1]));
+    else {
+      this.#begun = true;
+      this.#resolveStarted(Number(found[1]));
+    }
     const rest = seen.subarray(found.index + found[0].length);
     if (rest.length > 0) this.#handlers.stdout(rest);
   }

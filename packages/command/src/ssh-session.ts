@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { CallLimit } from "./call-limit.ts";
 import { CommandError, FileOperationError } from "./command-error.ts";
 import { missingProgramHint } from "./argv.ts";
@@ -18,6 +19,7 @@ export class SshSession {
   readonly #connection: SshConnection;
   readonly #killer: GroupKiller;
   readonly #idleWorkers: FileWorker[] = [];
+  #lostBy: Error | undefined;
   #users = 0;
   #retired = false;
 
@@ -25,6 +27,9 @@ export class SshSession {
     this.#host = host;
     this.#connection = connection;
     this.#killer = new GroupKiller(connection);
+    void connection.lost.then((error) => {
+      this.#lostBy = error;
+    });
   }
 
   get lost(): Promise<Error> {
@@ -46,7 +51,9 @@ export class SshSession {
         await limit.race(process.open(argv, limit.signal), "unknown");
         if (options.stdin !== undefined) process.write(options.stdin);
         process.end();
-        return await limit.race(watch.result, "unknown");
+        const result = await limit.race(watch.result, "unknown");
+        if (!process.begun) throw this.#startFailure(argv, new LoginShellError(result.stderr));
+        return result;
       } catch (error) {
         if (!(error instanceof CommandError) || limit.over) await this.#endGroup(process.started);
         throw error instanceof CommandError ? error : this.#failure(argv, error);
@@ -120,18 +127,15 @@ export class SshSession {
     const tooLate = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => { resolve(undefined); }, groupWaitMs);
     });
-    const group = await Promise.race([started.catch(() => undefined), this.#connection.lost.then(() => undefined), tooLate]);
+    const group = await Promise.race([started.catch(() => undefined), tooLate]);
     clearTimeout(timer);
     if (group !== undefined) await this.#killer.end(group);
   }
 
   async #onClose(watch: ProcessWatch, argv: Argv): Promise<void> {
     // The channel of a lost connection may close just before the connection does.
-    const lost = await Promise.race([
-      this.#connection.lost,
-      new Promise<Error>((resolve) => setImmediate(() => { resolve(new Error("the ssh server closed the channel without an exit status")); })),
-    ]);
-    watch.close(() => this.#failure(argv, lost));
+    await setImmediate();
+    watch.close(() => this.#failure(argv, this.#lostBy ?? new Error("the ssh server closed the channel without an exit status")));
   }
 
   /** What a program that did not begin means; undefined when that is not certain. */

@@ -77,6 +77,11 @@ export async function connectSsh(target: SshTarget): Promise<SshConnection> {
 class Ssh2Connection implements SshConnection {
   readonly lost: Promise<Error>;
   readonly #client: Client;
+  /**
+   * Who has to hear of the loss: those who open a channel or hold one. A set they leave again, because what is chained to
+   * the promise `lost` stays in memory for as long as the connection.
+   */
+  readonly #listeners = new Set<(error: Error) => void>();
 
   constructor(client: Client) {
     this.#client = client;
@@ -86,31 +91,15 @@ class Ssh2Connection implements SshConnection {
         cause = error;
       });
       client.once("close", () => {
-        resolve(new Error("the ssh connection was lost", cause === undefined ? undefined : { cause }));
+        const error = new Error("the ssh connection was lost", cause === undefined ? undefined : { cause });
+        resolve(error);
+        for (const listener of [...this.#listeners]) listener(error);
       });
     });
   }
 
   async open(line: string, handlers: SshChannelHandlers): Promise<SshChannel> {
-    const channel = await Promise.race([
-      this.#exec(line),
-      this.lost.then((error) => {
-        throw error;
-      }),
-    ]);
-    let closed = false;
-    const close = (): void => {
-      if (closed) return;
-      closed = true;
-      handlers.close();
-    };
-    channel.on("data", (chunk: Buffer) => { handlers.stdout(chunk); });
-    channel.stderr.on("data", (chunk: Buffer) => { handlers.stderr(chunk); });
-    channel.on("exit", (code: number | null, signal?: string) => { handlers.exit(code, signal); });
-    channel.on("close", close);
-    // A program may close its input unread; its exit tells the rest.
-    channel.on("error", () => undefined);
-    void this.lost.then(close);
+    const channel = await this.#exec(line, handlers);
     return {
       write: (data) => { channel.write(data); },
       end: () => { channel.end(); },
@@ -123,20 +112,41 @@ class Ssh2Connection implements SshConnection {
     this.#client.destroy();
   }
 
-  #exec(line: string): Promise<ClientChannel> {
+  #exec(line: string, handlers: SshChannelHandlers): Promise<ClientChannel> {
     return new Promise((resolve, reject) => {
+      this.#listeners.add(reject);
       try {
         this.#client.exec(line, (error, channel) => {
-          if (error === undefined) resolve(channel);
+          this.#listeners.delete(reject);
+          if (error === undefined) {
+            // At once, not after an await: a short command's exit and close can stand in the packet read with this reply.
+            this.#listen(channel, handlers);
+            resolve(channel);
+            return;
+          }
           // ssh2 gives `reason` for a refused channel and this text for a refused "exec" request (lib/client.js).
-          else if ("reason" in error || error.message === "Unable to exec") reject(new ChannelRefusedError(error, true));
-          else reject(error);
+          const refused = "reason" in error || error.message === "Unable to exec";
+          reject(refused ? new ChannelRefusedError(error, true) : error);
         });
       } catch (error) {
         // "Not connected": thrown before anything was sent.
+        this.#listeners.delete(reject);
         reject(new ChannelRefusedError(error, false));
       }
     });
+  }
+
+  #listen(channel: ClientChannel, handlers: SshChannelHandlers): void {
+    const close = (): void => {
+      if (this.#listeners.delete(close)) handlers.close();
+    };
+    this.#listeners.add(close);
+    channel.on("data", (chunk: Buffer) => { handlers.stdout(chunk); });
+    channel.stderr.on("data", (chunk: Buffer) => { handlers.stderr(chunk); });
+    channel.on("exit", (code: number | null, signal?: string) => { handlers.exit(code, signal); });
+    channel.on("close", close);
+    // A program may close its input unread; its exit tells the rest.
+    channel.on("error", () => undefined);
   }
 }
 

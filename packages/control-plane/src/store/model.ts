@@ -63,7 +63,7 @@ export type AuthenticationMode = (typeof authentications)[number];
 
 export interface FilesystemRecord {
   readonly type: "ext4" | "xfs";
-  readonly mkfsOptions: readonly string[];
+  readonly mkfsOptions: Readonly<Record<string, string>>;
   readonly mountOptions: readonly string[];
   /** Chosen at creation, so that a filesystem found after a crash can be told to be the one we were making. */
   readonly uuid: string;

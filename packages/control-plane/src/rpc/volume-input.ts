@@ -1,0 +1,169 @@
+import { create, isFieldSet } from "@bufbuild/protobuf";
+import type { FieldMask } from "@bufbuild/protobuf/wkt";
+import {
+  Authentication,
+  Transport,
+  VolumeMode,
+  VolumeSchema,
+  type CreateVolumeRequest,
+  type Filesystem,
+  type UpdateVolumeRequest,
+  type Volume,
+} from "@zfsilo/api";
+import {
+  parseFsType,
+  parseMkfsOptions,
+  parseMountOptions,
+  parsePoolName,
+  parseZfsOptions,
+  requireMutableZfsOptions,
+} from "@zfsilo/host";
+import { bytes, invalidField, newId, parseVolumeId, type Bytes } from "@zfsilo/lib";
+import type { AuthenticationMode } from "../store/model.ts";
+import type { CreateVolumeInput } from "../volume/create.ts";
+import type { UpdateVolumeInput } from "../volume/update.ts";
+import { checkDisplayName, checkLabels, parseHostName, parseResourceId } from "./field.ts";
+
+/** Fields that only the server writes, in the words of the message. */
+const outputOnly = [
+  "name",
+  "handle",
+  "status",
+  "attachments",
+  "condition",
+  "export",
+  "dataset",
+  "revision",
+  "createTime",
+  "updateTime",
+  "operation",
+] as const;
+
+/** Sizes up to this are taken: what an int64 holds, less the largest block, so that rounding up cannot overflow. */
+const largestCapacity = 2n ** 63n - 1n - 131_072n;
+
+const authenticationOf = {
+  [Authentication.UNSPECIFIED]: "chap",
+  [Authentication.CHAP]: "chap",
+  [Authentication.MUTUAL_CHAP]: "mutual_chap",
+  [Authentication.NONE]: "none",
+} as const satisfies Record<Authentication, AuthenticationMode>;
+
+export function parseCreateVolume(request: CreateVolumeRequest): CreateVolumeInput {
+  const id = request.volumeId === "" ? newId("volume") : parseResourceId("volume_id", () => parseVolumeId(request.volumeId));
+  const volume = request.volume ?? create(VolumeSchema);
+  refuseOutputOnly(volume);
+  const mode = parseMode(volume.mode);
+  if (volume.transport !== Transport.UNSPECIFIED && volume.transport !== Transport.ISCSI) {
+    throw invalidField("volume.transport", "is unknown", "Known: TRANSPORT_ISCSI.");
+  }
+  return {
+    id,
+    displayName: checkDisplayName(volume.displayName, "volume.display_name"),
+    labels: checkLabels(volume.labels, "volume.labels"),
+    hostId: parseHostName(volume.host, "volume.host"),
+    pool: volume.pool === "" ? "" : parsePoolName(volume.pool, "volume.pool"),
+    capacityBytes: parseCapacity(volume.capacityBytes),
+    sparse: volume.sparse,
+    zfsOptions: withoutMissing(parseZfsOptions(volume.zfsOptions, "volume.zfs_options")),
+    mode,
+    filesystem: parseFilesystem(mode, volume.filesystem),
+    authentication: parseAuthentication(volume.authentication),
+  };
+}
+
+/** What each path of an update mask changes. Everything else is immutable, or the server's. */
+const updaters: Readonly<Record<string, (volume: Volume) => Omit<UpdateVolumeInput, "revision">>> = {
+  display_name: (volume) => ({ displayName: checkDisplayName(volume.displayName, "volume.display_name") }),
+  labels: (volume) => ({ labels: checkLabels(volume.labels, "volume.labels") }),
+  capacity_bytes: (volume) => ({ capacityBytes: parseCapacity(volume.capacityBytes) }),
+  zfs_options: (volume) => {
+    const options = parseZfsOptions(volume.zfsOptions, "volume.zfs_options");
+    requireMutableZfsOptions(options, "volume.zfs_options");
+    return { zfsOptions: withoutMissing(options) };
+  },
+  "filesystem.mount_options": (volume) => ({ mountOptions: volume.filesystem?.mountOptions ?? [] }),
+};
+
+export function parseUpdateVolume(request: UpdateVolumeRequest): UpdateVolumeInput {
+  const volume = request.volume ?? create(VolumeSchema);
+  let input: UpdateVolumeInput = { revision: parseRevision(volume.revision) };
+  for (const path of maskPaths(request.updateMask)) {
+    const update = updaters[path];
+    if (update === undefined) {
+      throw invalidField(
+        "update_mask",
+        `"${path.slice(0, 80)}" cannot be changed`,
+        `These can: ${Object.keys(updaters).join(", ")}.`,
+      );
+    }
+    input = { ...input, ...update(volume) };
+  }
+  return input;
+}
+
+function parseCapacity(value: bigint): Bytes {
+  if (value <= 0n) throw invalidField("volume.capacity_bytes", `${value} is not a positive size in bytes`);
+  if (value > largestCapacity) throw invalidField("volume.capacity_bytes", `${value} is more than ${largestCapacity}`);
+  return bytes(value);
+}
+
+/** proto3 lets any number through: one without a name here is refused. */
+function parseAuthentication(value: Authentication): AuthenticationMode {
+  const known: Readonly<Record<number, AuthenticationMode>> = authenticationOf;
+  const mode = known[value];
+  if (mode === undefined) throw invalidField("volume.authentication", "is unknown");
+  return mode;
+}
+
+function parseMode(mode: VolumeMode): CreateVolumeInput["mode"] {
+  switch (mode) {
+    case VolumeMode.UNSPECIFIED:
+    case VolumeMode.FILESYSTEM:
+      return "filesystem";
+    case VolumeMode.BLOCK:
+      return "block";
+    default:
+      throw invalidField("volume.mode", "is unknown");
+  }
+}
+
+function parseFilesystem(
+  mode: CreateVolumeInput["mode"],
+  filesystem: Filesystem | undefined,
+): CreateVolumeInput["filesystem"] {
+  if (mode === "block") {
+    if (filesystem === undefined) return undefined;
+    throw invalidField("volume.filesystem", "is set, but the volume is raw block");
+  }
+  if (filesystem !== undefined && filesystem.uuid !== "") throw invalidField("volume.filesystem.uuid", "is output only");
+  const type = parseFsType(filesystem?.type || "ext4", "volume.filesystem.type");
+  return {
+    type,
+    mkfsOptions: parseMkfsOptions(type, filesystem?.mkfsOptions ?? {}, "volume.filesystem.mkfs_options"),
+    mountOptions: parseMountOptions(type, filesystem?.mountOptions ?? [], "volume.filesystem.mount_options"),
+  };
+}
+
+function refuseOutputOnly(volume: Volume): void {
+  for (const field of outputOnly) {
+    const set = isFieldSet(volume, VolumeSchema.field[field]);
+    if (set) throw invalidField(`volume.${VolumeSchema.field[field].name}`, "is output only, leave it out");
+  }
+}
+
+function parseRevision(revision: bigint): number {
+  if (revision < 0n || revision > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw invalidField("volume.revision", `${revision} is not a revision`);
+  }
+  return Number(revision);
+}
+
+function maskPaths(mask: FieldMask | undefined): readonly string[] {
+  if (mask !== undefined && mask.paths.length > 0) return mask.paths;
+  throw invalidField("update_mask", "is empty", "Name the fields to change, e.g. capacity_bytes.");
+}
+
+function withoutMissing(options: Readonly<Partial<Record<string, string>>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+}

@@ -1,0 +1,126 @@
+import { create } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import {
+  ConnectVolumeResponseSchema,
+  CreateVolumeResponseSchema,
+  DeleteVolumeResponseSchema,
+  DisconnectVolumeResponseSchema,
+  MountVolumeResponseSchema,
+  PublishVolumeResponseSchema,
+  StageVolumeResponseSchema,
+  UnmountVolumeResponseSchema,
+  UnpublishVolumeResponseSchema,
+  UnstageVolumeResponseSchema,
+  UpdateVolumeResponseSchema,
+  type Volume,
+  type VolumeService,
+} from "@zfsilo/api";
+import type { Answer } from "../volume/answer.ts";
+import { requestConnect, requestDisconnect } from "../volume/connect.ts";
+import { requestCreate } from "../volume/create.ts";
+import { requestDelete } from "../volume/delete.ts";
+import { requestPublish, requestUnpublish } from "../volume/export.ts";
+import { requestMount, requestStage, requestUnmount, requestUnstage } from "../volume/stage.ts";
+import { requestUpdate } from "../volume/update.ts";
+import type { RequestDeps } from "../volume/volume-requests.ts";
+import { volumeToMessage } from "./convert/volume.ts";
+import { parseHostName, parseVolumeName } from "./field.ts";
+import { parseCreateVolume, parseUpdateVolume } from "./volume-input.ts";
+import { volumeReads } from "./volume-reads.ts";
+
+/** Checks what was asked, hands it on, and answers in API messages. What is done is decided in volume/ and workflow/. */
+export function volumeService(deps: RequestDeps): ServiceImpl<typeof VolumeService> {
+  /** A caller that goes away, or whose deadline passes, stops waiting; the operation goes on (I7). */
+  const answer = async (work: Promise<Answer>, { signal }: HandlerContext): Promise<{ volume: Volume; operation: string }> => {
+    const { volume, operation } = await whileCalled(work, signal);
+    const open = deps.operations.openOn(`volumes/${volume.id}`);
+    return {
+      volume: volumeToMessage(volume, open),
+      operation: operation === undefined ? "" : `operations/${operation}`,
+    };
+  };
+
+  return {
+    ...volumeReads(deps),
+
+    async createVolume(request, context) {
+      return create(CreateVolumeResponseSchema, await answer(requestCreate(deps, parseCreateVolume(request)), context));
+    },
+
+    async updateVolume(request, context) {
+      const id = parseVolumeName(request.volume?.name ?? "", "volume.name");
+      return create(UpdateVolumeResponseSchema, await answer(requestUpdate(deps, id, parseUpdateVolume(request)), context));
+    },
+
+    async deleteVolume(request, { signal }) {
+      const id = parseVolumeName(request.name, "name");
+      const operation = await whileCalled(requestDelete(deps, id, request.allowMissing), signal);
+      return create(DeleteVolumeResponseSchema, { operation: operation === undefined ? "" : `operations/${operation}` });
+    },
+
+    async publishVolume(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      return create(PublishVolumeResponseSchema, await answer(requestPublish(deps, id), context));
+    },
+
+    async unpublishVolume(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      return create(UnpublishVolumeResponseSchema, await answer(requestUnpublish(deps, id), context));
+    },
+
+    async connectVolume(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      const host = parseHostName(request.host, "host");
+      return create(ConnectVolumeResponseSchema, await answer(requestConnect(deps, id, host), context));
+    },
+
+    async disconnectVolume(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      const host = parseHostName(request.host, "host");
+      const work = requestDisconnect(deps, id, host, request.force);
+      return create(DisconnectVolumeResponseSchema, await answer(work, context));
+    },
+
+    async stageVolume(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      const { stagingPath, readOnly } = request;
+      const input = { hostId: parseHostName(request.host, "host"), stagingPath, readOnly };
+      return create(StageVolumeResponseSchema, await answer(requestStage(deps, id, input), context));
+    },
+
+    async unstageVolume(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      const host = parseHostName(request.host, "host");
+      return create(UnstageVolumeResponseSchema, await answer(requestUnstage(deps, id, host), context));
+    },
+
+    async mountVolume(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      const { targetPath, readOnly } = request;
+      const input = { hostId: parseHostName(request.host, "host"), targetPath, readOnly };
+      return create(MountVolumeResponseSchema, await answer(requestMount(deps, id, input), context));
+    },
+
+    async unmountVolume(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      const host = parseHostName(request.host, "host");
+      const work = requestUnmount(deps, id, host, request.targetPath);
+      return create(UnmountVolumeResponseSchema, await answer(work, context));
+    },
+  };
+}
+
+async function whileCalled<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let gone = (): void => undefined;
+  const left = new Promise<never>((_resolve, reject) => {
+    gone = () => {
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener("abort", gone, { once: true });
+  });
+  try {
+    return await Promise.race([work, left]);
+  } finally {
+    signal.removeEventListener("abort", gone);
+  }
+}

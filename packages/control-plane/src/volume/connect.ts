@@ -1,0 +1,80 @@
+import { parseIqn } from "@zfsilo/host";
+import type { HostId, VolumeId } from "@zfsilo/lib";
+import type { HostRecord, VolumeRecord } from "../store/model.ts";
+import { connectVolume } from "../workflow/connect-volume.ts";
+import { disconnectVolume } from "../workflow/disconnect-volume.ts";
+import { restoreSession } from "../workflow/restore-session.ts";
+import type { Answer } from "./answer.ts";
+import { sessionIsThere } from "./read-back.ts";
+import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
+
+export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: HostId): Promise<Answer> {
+  return onVolume(deps, connectVolume.kind, id, { hostId }, async (volume, begin) => {
+    const host = await hostInRole(deps, hostId, "initiator", "host");
+    if (!volume.published) throw notNow(volume, "connect", "it is not published", "Call PublishVolume first.");
+    if (volume.attachments.some((attachment) => attachment.hostId === hostId)) {
+      if (await sessionIsThere(deps, volume, hostId)) return alreadySo(volume);
+      return runOn(deps, id, begin, restoreSession, { volumeId: id, hostId });
+    }
+    refuseSecondWriter(volume);
+    const initiatorIqn = await initiatorNameOf(deps, host);
+    refuseSharedName(volume, initiatorIqn, hostId);
+    return runOn(deps, id, begin, connectVolume, {
+      volumeId: id,
+      hostId,
+      initiatorIqn,
+      generation: volume.generation + 1,
+    });
+  });
+}
+
+export async function requestDisconnect(
+  deps: RequestDeps,
+  id: VolumeId,
+  hostId: HostId,
+  force: boolean,
+): Promise<Answer> {
+  return onVolume(deps, disconnectVolume.kind, id, { hostId, force }, async (volume, begin) => {
+    const attachment = volume.attachments.find((candidate) => candidate.hostId === hostId);
+    if (attachment === undefined) return alreadySo(volume);
+    if (!force && attachment.state !== "connected" && attachment.state !== "connecting") {
+      throw notNow(
+        volume,
+        "disconnect",
+        `it is ${attachment.state} on hosts/${hostId}`,
+        "Call UnmountVolume and UnstageVolume first, or use force when the host is dead.",
+      );
+    }
+    const { initiatorIqn } = attachment;
+    return runOn(deps, id, begin, disconnectVolume, { volumeId: id, hostId, initiatorIqn, force });
+  });
+}
+
+/** A filesystem that two kernels mount is lost. Raw block may be shared by software that knows how. */
+function refuseSecondWriter(volume: VolumeRecord): void {
+  const other = volume.attachments[0];
+  if (volume.mode === "block" || other === undefined) return;
+  throw notNow(
+    volume,
+    "connect",
+    `it is connected to hosts/${other.hostId}, and a filesystem volume has one initiator`,
+    "Disconnect it there first, with force when that host is dead.",
+  );
+}
+
+/** LIO tells initiators apart by name alone: two machines with one name would share an ACL, and fencing one would fence both. */
+function refuseSharedName(volume: VolumeRecord, iqn: string, hostId: HostId): void {
+  const twin = volume.attachments.find(({ initiatorIqn }) => initiatorIqn === iqn);
+  if (twin === undefined) return;
+  throw notNow(
+    volume,
+    "connect",
+    `hosts/${hostId} and hosts/${twin.hostId} have the same initiator name ${iqn}`,
+    "Give each machine a name of its own in /etc/iscsi/initiatorname.iscsi.",
+  );
+}
+
+async function initiatorNameOf(deps: RequestDeps, host: HostRecord): Promise<string> {
+  if (host.initiatorIqn !== "") return parseIqn(host.initiatorIqn);
+  return deps.machines.of(host).iscsi.initiatorName({ signal: new AbortController().signal });
+}

@@ -1,0 +1,33 @@
+import type { VolumeId } from "@zfsilo/lib";
+import { publishVolume } from "../workflow/publish-volume.ts";
+import { restoreExport } from "../workflow/restore-export.ts";
+import { unpublishVolume } from "../workflow/unpublish-volume.ts";
+import type { Answer } from "./answer.ts";
+import { exportIsThere } from "./read-back.ts";
+import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
+
+/** Recorded as published is not enough (I4): the export is read back, and brought back when the host lost it. */
+export async function requestPublish(deps: RequestDeps, id: VolumeId): Promise<Answer> {
+  return onVolume(deps, publishVolume.kind, id, {}, async (volume, begin) => {
+    if (volume.published) {
+      if (await exportIsThere(deps, volume)) return alreadySo(volume);
+      return runOn(deps, id, begin, restoreExport, { volumeId: id });
+    }
+    const host = await hostInRole(deps, volume.hostId, "target", "name");
+    if (host.portals.length === 0) {
+      throw notNow(volume, "publish", `hosts/${host.id} has no portal`, "Add a portal to the host with UpdateHost.");
+    }
+    return runOn(deps, id, begin, publishVolume, { volumeId: id, portals: host.portals.map((portal) => ({ ...portal })) });
+  });
+}
+
+export async function requestUnpublish(deps: RequestDeps, id: VolumeId): Promise<Answer> {
+  return onVolume(deps, unpublishVolume.kind, id, {}, async (volume, begin) => {
+    if (!volume.published) return alreadySo(volume);
+    const connected = volume.attachments.map(({ hostId }) => `hosts/${hostId}`);
+    if (connected.length > 0) {
+      throw notNow(volume, "unpublish", `it is connected to ${connected.join(", ")}`, "Call DisconnectVolume for each first.");
+    }
+    return runOn(deps, id, begin, unpublishVolume, { volumeId: id });
+  });
+}

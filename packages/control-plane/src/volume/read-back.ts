@@ -1,0 +1,57 @@
+import { parseHostPath, parseIqn, type BlockDevice } from "@zfsilo/host";
+import type { HostId } from "@zfsilo/lib";
+import { missingOfExport, shutOutOf } from "../reconcile/compare.ts";
+import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
+import { findDevice } from "../workflow/connect-volume.ts";
+import { showsDevice } from "../workflow/paths.ts";
+import type { RequestDeps } from "./volume-requests.ts";
+
+// "Already so" is answered only after looking (I4): a record may be older than the last reboot of a host. A host that
+// does not answer makes these throw; it never counts as "not there".
+
+export async function exportIsThere(deps: RequestDeps, volume: VolumeRecord): Promise<boolean> {
+  const { lio } = await deps.machines.get(volume.hostId);
+  const key = { handle: volume.handle, target: parseIqn(volume.targetName) };
+  const found = await lio.findExport(key, noSignal());
+  return found !== undefined && missingOfExport(volume, found).length === 0 && shutOutOf(volume, found).length === 0;
+}
+
+export async function sessionIsThere(deps: RequestDeps, volume: VolumeRecord, hostId: HostId): Promise<boolean> {
+  const { iscsi } = await deps.machines.get(hostId);
+  const session = await iscsi.findSession({ target: parseIqn(volume.targetName) }, noSignal());
+  if (session?.state !== "LOGGED_IN") return false;
+  return session.devices.some(({ serial, sizeBytes }) => serial === volume.handle && sizeBytes >= volume.capacityBytes);
+}
+
+export async function stagingIsThere(
+  deps: RequestDeps,
+  volume: VolumeRecord,
+  { hostId, stagingPath }: AttachmentRecord,
+): Promise<boolean> {
+  const device = await deviceOn(deps, volume, hostId);
+  if (volume.mode === "block") return true;
+  return shows(deps, hostId, stagingPath, device);
+}
+
+export async function mountIsThere(
+  deps: RequestDeps,
+  volume: VolumeRecord,
+  hostId: HostId,
+  targetPath: string,
+): Promise<boolean> {
+  return shows(deps, hostId, targetPath, await deviceOn(deps, volume, hostId));
+}
+
+async function deviceOn(deps: RequestDeps, volume: VolumeRecord, hostId: HostId): Promise<BlockDevice> {
+  return findDevice(await deps.machines.get(hostId), volume, noSignal().signal);
+}
+
+async function shows(deps: RequestDeps, hostId: HostId, path: string, device: BlockDevice): Promise<boolean> {
+  const { mounts } = await deps.machines.get(hostId);
+  return showsDevice(await mounts.find(parseHostPath(path), noSignal()), device);
+}
+
+/** Nothing cuts these short but their own limits: they are part of an operation, not of the call. */
+function noSignal(): { readonly signal: AbortSignal } {
+  return { signal: new AbortController().signal };
+}

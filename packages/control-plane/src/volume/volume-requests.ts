@@ -1,0 +1,75 @@
+import { StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
+import type { Workflow } from "@zfsilo/try";
+import type { Begin, Operations } from "../operation/operations.ts";
+import type { HostRecord, HostRole, VolumeRecord } from "../store/model.ts";
+import type { WorkflowDeps } from "../workflow/deps.ts";
+import type { Answer } from "./answer.ts";
+
+/** What the requests of every kind need. */
+export interface RequestDeps extends WorkflowDeps {
+  readonly operations: Operations<WorkflowDeps>;
+  /** First part of every target name, e.g. `iqn.2026-01.io.zfsilo`. */
+  readonly iqnPrefix: string;
+}
+
+export type BeginWorkflow = Begin<WorkflowDeps>;
+
+/** Claims a volume and decides, with nobody else acting on it, whether there is something to do. */
+export async function onVolume(
+  deps: RequestDeps,
+  kind: string,
+  id: VolumeId,
+  input: object,
+  work: (volume: VolumeRecord, begin: BeginWorkflow) => Promise<Answer>,
+): Promise<Answer> {
+  return deps.operations.submit({ subject: `volumes/${id}`, kind, input }, async (begin) =>
+    work(await readyVolume(deps, id), begin),
+  );
+}
+
+/** Runs one workflow and answers with the volume as it is then. */
+export async function runOn<C extends object>(
+  deps: RequestDeps,
+  id: VolumeId,
+  begin: BeginWorkflow,
+  workflow: Workflow<C, WorkflowDeps>,
+  context: C,
+): Promise<Answer> {
+  const { operation } = await begin(workflow, context);
+  return { volume: await deps.volumes.get(id), operation };
+}
+
+export function alreadySo(volume: VolumeRecord): Answer {
+  return { volume, operation: undefined };
+}
+
+/** A volume that is being made is not there yet for anybody. */
+export async function readyVolume(deps: Pick<WorkflowDeps, "volumes">, id: VolumeId): Promise<VolumeRecord> {
+  const volume = await deps.volumes.get(id);
+  if (volume.state !== "creating") return volume;
+  throw new StorageError("not_found", `volumes/${id} does not exist yet`, {
+    details: { volume: `volumes/${id}` },
+    hint: "It is being created. Repeat CreateVolume with the same id to wait for it.",
+  });
+}
+
+/** The host a request names, in the role the request needs. The error names `field`. */
+export async function hostInRole(deps: WorkflowDeps, id: HostId, role: HostRole, field: string): Promise<HostRecord> {
+  const host = await deps.hosts.find(id);
+  if (host === undefined) {
+    throw new StorageError("not_found", `${field}: hosts/${id} does not exist`, { details: { field, host: `hosts/${id}` } });
+  }
+  if (host.roles.includes(role)) return host;
+  throw new StorageError("precondition", `${field}: hosts/${id} is no ${role}`, {
+    details: { field, host: `hosts/${id}` },
+    hint: `Choose a host whose roles include ${role}.`,
+  });
+}
+
+/** Refuses with a state the caller can mend by another call first. */
+export function notNow(volume: VolumeRecord, doing: string, why: string, hint: string): StorageError {
+  return new StorageError("precondition", `${doing} volumes/${volume.id}: ${why}`, {
+    details: { volume: `volumes/${volume.id}` },
+    hint,
+  });
+}

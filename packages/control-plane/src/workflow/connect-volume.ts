@@ -1,0 +1,162 @@
+import { randomBytes } from "node:crypto";
+import { parseIqn, parsePortal, type BlockDevice, type Chap, type Iqn, type Portal } from "@zfsilo/host";
+import { bytes, Secret, StorageError } from "@zfsilo/lib";
+import { buildUp, type StepIo } from "@zfsilo/try";
+import { z } from "zod";
+import type { Machine } from "../machines/machines.ts";
+import type { AttachmentRecord, AuthenticationMode, ChapRecord, VolumeRecord } from "../store/model.ts";
+import { findAttachment } from "./attachment.ts";
+import { hostId, volumeId } from "./context.ts";
+import type { WorkflowDeps } from "./deps.ts";
+
+const context = z.object({
+  volumeId,
+  hostId,
+  /** Read before the first step, so that shutting the initiator out again never has to ask it. */
+  initiatorIqn: z.string(),
+  generation: z.number(),
+  device: z.string().optional(),
+});
+
+export type ConnectVolumeContext = z.infer<typeof context>;
+type Io = StepIo<WorkflowDeps>;
+
+/** I/O to a lost session fails after this long instead of waiting for ever. The initiator queues it until then. */
+const replacementTimeoutSeconds = 120;
+
+/**
+ * Lets one initiator in with a secret of its own, logs it in, and waits until its device is there with the right serial
+ * and size. A failure or crash logs it out and shuts it out again.
+ */
+export const connectVolume = buildUp<ConnectVolumeContext, WorkflowDeps>("volume.connect", context, [
+  { name: "record attachment", do: recordAttachment, undo: forgetAttachment },
+  { name: "let initiator in", do: letIn, undo: shutOut },
+  { name: "log in", do: logIn, undo: logOut },
+  { name: "wait for device", do: awaitDevice },
+  { name: "record connected", do: recordConnected },
+]);
+
+async function recordAttachment(c: ConnectVolumeContext, { deps }: Io): Promise<undefined> {
+  const volume = await deps.volumes.get(c.volumeId);
+  const attachment: AttachmentRecord = {
+    volumeId: c.volumeId,
+    hostId: c.hostId,
+    initiatorIqn: c.initiatorIqn,
+    state: "connecting",
+    device: "",
+    stagingPath: "",
+    readOnly: false,
+    targetPaths: [],
+    chap: newChap(volume.authentication),
+    generation: c.generation,
+    createdAt: new Date(),
+  };
+  await deps.volumes.update(c.volumeId, { generation: c.generation });
+  await deps.volumes.putAttachment(attachment);
+}
+
+async function forgetAttachment(c: ConnectVolumeContext, { deps }: Io): Promise<void> {
+  await deps.volumes.removeAttachment(c.volumeId, c.hostId);
+}
+
+async function letIn(c: ConnectVolumeContext, { deps, signal }: Io): Promise<undefined> {
+  const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
+  await allowInitiator(await deps.machines.get(volume.hostId), volume, attachment, signal);
+}
+
+async function shutOut(c: ConnectVolumeContext, { deps, signal }: Io): Promise<void> {
+  const volume = await deps.volumes.get(c.volumeId);
+  const { lio } = await deps.machines.get(volume.hostId);
+  await lio.removeInitiator(parseIqn(volume.targetName), parseIqn(c.initiatorIqn), { signal });
+}
+
+async function logIn(c: ConnectVolumeContext, { deps, signal }: Io): Promise<undefined> {
+  const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
+  await logInInitiator(await deps.machines.get(c.hostId), volume, attachment, signal);
+}
+
+async function logOut(c: ConnectVolumeContext, { deps, signal }: Io): Promise<void> {
+  const volume = await deps.volumes.get(c.volumeId);
+  await logOutInitiator(await deps.machines.get(c.hostId), volume, signal);
+}
+
+async function awaitDevice(c: ConnectVolumeContext, { deps, signal }: Io): Promise<Partial<ConnectVolumeContext>> {
+  const volume = await deps.volumes.get(c.volumeId);
+  const { path } = await findDevice(await deps.machines.get(c.hostId), volume, signal);
+  return { device: path };
+}
+
+async function recordConnected(c: ConnectVolumeContext, { deps }: Io): Promise<undefined> {
+  await deps.volumes.updateAttachment(c.volumeId, c.hostId, { state: "connected", device: c.device ?? "" });
+}
+
+/** Target side of an attachment: ACL, secrets, mapped LUN. */
+export async function allowInitiator(
+  { lio }: Machine,
+  volume: VolumeRecord,
+  attachment: AttachmentRecord,
+  signal: AbortSignal,
+): Promise<void> {
+  await lio.ensureInitiator(
+    {
+      target: parseIqn(volume.targetName),
+      initiator: parseIqn(attachment.initiatorIqn),
+      ...chapOf(attachment),
+    },
+    { signal },
+  );
+}
+
+/** Initiator side of an attachment: node record and session. */
+export async function logInInitiator(
+  { iscsi }: Machine,
+  volume: VolumeRecord,
+  attachment: AttachmentRecord,
+  signal: AbortSignal,
+): Promise<void> {
+  const key = recordKeyOf(volume);
+  await iscsi.writeNodeRecord({ ...key, replacementTimeoutSeconds, ...chapOf(attachment) }, { signal });
+  await iscsi.login(key, { signal });
+}
+
+/** Ends the session by the recorded target name, never by device: the device may be gone. */
+export async function logOutInitiator({ iscsi }: Machine, volume: VolumeRecord, signal: AbortSignal): Promise<void> {
+  const key = recordKeyOf(volume);
+  await iscsi.logout({ target: key.target }, { signal });
+  await iscsi.removeNodeRecord(key, { signal });
+}
+
+function recordKeyOf(volume: VolumeRecord): { target: Iqn; portal: Portal } {
+  const portal = volume.portals[0];
+  if (portal === undefined) throw new StorageError("precondition", `volumes/${volume.id} has no portal to log in to`);
+  return { target: parseIqn(volume.targetName), portal: parsePortal(portal) };
+}
+
+/** The device whose serial is the volume's, once it has the recorded size. Never one that merely stands where it stood. */
+export async function findDevice({ devices }: Machine, volume: VolumeRecord, signal: AbortSignal): Promise<BlockDevice> {
+  const session = { target: parseIqn(volume.targetName) };
+  const { path } = await devices.awaitIscsiDevice(session, volume.handle, { signal });
+  return devices.awaitSize(path, bytes(volume.capacityBytes), { signal });
+}
+
+function chapOf(attachment: AttachmentRecord): { chap?: Chap } {
+  if (attachment.chap === undefined) return {};
+  const { userid, password, mutual } = attachment.chap;
+  return {
+    chap: {
+      userid,
+      password,
+      ...(mutual === undefined ? {} : { mutualUserid: mutual.userid, mutualPassword: mutual.password }),
+    },
+  };
+}
+
+/** RFC 7143 12.1.3 asks for at least 96 bits; initiators of other systems accept at most 16 characters: 16 of 64 = 96 bits. */
+function newChap(authentication: AuthenticationMode): ChapRecord | undefined {
+  if (authentication === "none") return undefined;
+  const credentials = () => ({
+    userid: randomBytes(6).toString("hex"),
+    password: new Secret(randomBytes(12).toString("base64url")),
+  });
+  return { ...credentials(), mutual: authentication === "mutual_chap" ? credentials() : undefined };
+}

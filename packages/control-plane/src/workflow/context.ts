@@ -1,0 +1,7 @@
+import { parseHostId, parseVolumeHandle, parseVolumeId } from "@zfsilo/lib";
+import { z } from "zod";
+
+/** Ids as they come back from a journal. */
+export const volumeId = z.string().transform(parseVolumeId);
+export const hostId = z.string().transform(parseHostId);
+export const volumeHandle = z.string().transform(parseVolumeHandle);

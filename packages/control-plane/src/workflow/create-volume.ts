@@ -1,0 +1,119 @@
+import { parentOf, parseDatasetName, parseZfsOptions, type Zfs, type Zvol } from "@zfsilo/host";
+import { bytes, reasonOf } from "@zfsilo/lib";
+import { buildUp, type StepIo } from "@zfsilo/try";
+import { z } from "zod";
+import { authentications, volumeModes, type VolumeRecord } from "../store/model.ts";
+import { hostId, volumeHandle, volumeId } from "./context.ts";
+import type { WorkflowDeps } from "./deps.ts";
+import { ownerOf } from "./ownership.ts";
+
+const context = z.object({
+  volumeId,
+  handle: volumeHandle,
+  displayName: z.string(),
+  labels: z.record(z.string(), z.string()),
+  hostId,
+  pool: z.string(),
+  dataset: z.string(),
+  capacityBytes: z.bigint(),
+  sparse: z.boolean(),
+  zfsOptions: z.record(z.string(), z.string()),
+  mode: z.enum(volumeModes),
+  filesystem: z
+    .object({
+      type: z.enum(["ext4", "xfs"]),
+      mkfsOptions: z.record(z.string(), z.string()),
+      mountOptions: z.array(z.string()),
+      uuid: z.string(),
+    })
+    .optional(),
+  authentication: z.enum(authentications),
+  targetName: z.string(),
+  requestFingerprint: z.string(),
+  /** Known once the zvol is made. */
+  zvolGuid: z.string().optional(),
+});
+
+export type CreateVolumeContext = z.infer<typeof context>;
+type Io = StepIo<WorkflowDeps>;
+
+/**
+ * Makes the zvol and its row. Handle, dataset and filesystem UUID are chosen before the first step, so that an undo after
+ * a crash knows what to look for. A failure or crash leaves no row and no zvol.
+ */
+export const createVolume = buildUp<CreateVolumeContext, WorkflowDeps>("volume.create", context, [
+  { name: "record volume", do: recordVolume, undo: forgetVolume },
+  { name: "create zvol", do: createZvol, undo: destroyZvol },
+  { name: "wait for device", do: awaitDevice },
+  { name: "mark ready", do: markReady },
+]);
+
+async function recordVolume(c: CreateVolumeContext, { deps }: Io): Promise<undefined> {
+  const now = new Date();
+  const { filesystem, ...same } = c;
+  const volume: VolumeRecord = {
+    ...same,
+    id: c.volumeId,
+    filesystem: filesystem && { ...filesystem, formatted: false },
+    transport: "iscsi",
+    state: "creating",
+    published: false,
+    portals: [],
+    zvolGuid: "",
+    generation: 0,
+    condition: undefined,
+    revision: 1,
+    createdAt: now,
+    updatedAt: now,
+    attachments: [],
+  };
+  await deps.volumes.insert(volume);
+}
+
+async function forgetVolume(c: CreateVolumeContext, { deps }: Io): Promise<void> {
+  // Insert may have been refused because the id belongs to another volume: only the row of this request is ours.
+  const row = await deps.volumes.find(c.volumeId);
+  if (row?.handle === c.handle) await deps.volumes.remove(c.volumeId);
+}
+
+async function createZvol(c: CreateVolumeContext, { deps, signal }: Io): Promise<Partial<CreateVolumeContext>> {
+  const { zfs } = await deps.machines.get(c.hostId);
+  // Concurrent creates lose /dev/zvol links for good (udev, "Unknown error 512"), so they take turns within a pool.
+  const turn = `zvol:${c.hostId}/${c.pool}`;
+  const zvol = await deps.turns.run(turn, () => createUnderParent(zfs, c, deps.clusterId, signal), signal);
+  return { zvolGuid: zvol.guid };
+}
+
+async function createUnderParent(zfs: Zfs, c: CreateVolumeContext, cluster: string, signal: AbortSignal): Promise<Zvol> {
+  const dataset = parseDatasetName(c.dataset);
+  const spec = {
+    dataset,
+    sizeBytes: bytes(c.capacityBytes),
+    sparse: c.sparse,
+    options: parseZfsOptions(c.zfsOptions),
+    userProperties: { "zfsilo:volume": c.volumeId, "zfsilo:cluster": cluster },
+  };
+  try {
+    return await zfs.createVolume(spec, { signal });
+  } catch (error) {
+    const parent = parentOf(dataset);
+    // The parent is made on first use, and looked for only when a create failed for want of it.
+    if (reasonOf(error) !== "precondition" || parent === undefined || parentOf(parent) === undefined) throw error;
+    await zfs.ensureFilesystem(parent, { signal });
+    return await zfs.createVolume(spec, { signal });
+  }
+}
+
+async function destroyZvol(c: CreateVolumeContext, { deps, signal }: Io): Promise<void> {
+  const { zfs } = await deps.machines.get(c.hostId);
+  await zfs.destroyOwnedVolume(parseDatasetName(c.dataset), ownerOf({ id: c.volumeId, zvolGuid: "" }, deps), { signal });
+}
+
+async function awaitDevice(c: CreateVolumeContext, { deps, signal }: Io): Promise<undefined> {
+  const { devices } = await deps.machines.get(c.hostId);
+  await devices.awaitZvolDevice(parseDatasetName(c.dataset), { signal });
+}
+
+async function markReady(c: CreateVolumeContext, { deps }: Io): Promise<undefined> {
+  await deps.volumes.update(c.volumeId, { state: "ready", zvolGuid: c.zvolGuid ?? "" });
+}

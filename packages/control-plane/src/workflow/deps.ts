@@ -1,0 +1,14 @@
+import type { KeyedMutex } from "@zfsilo/lib";
+import type { Machines } from "../machines/machines.ts";
+import type { HostStore, VolumeStore } from "../store/stores.ts";
+
+/** What steps act on. */
+export interface WorkflowDeps {
+  readonly volumes: VolumeStore;
+  readonly hosts: HostStore;
+  readonly machines: Machines;
+  /** Stamped on every dataset we make: two installations on one pool never touch each other's. */
+  readonly clusterId: string;
+  /** Turns that a kernel wants (zvol creation, per pool), held for one command alone. */
+  readonly turns: KeyedMutex;
+}

@@ -1,0 +1,44 @@
+import { parseIqn } from "@zfsilo/host";
+import { forward, type StepIo } from "@zfsilo/try";
+import { z } from "zod";
+import { logOutInitiator } from "./connect-volume.ts";
+import { hostId, volumeId } from "./context.ts";
+import type { WorkflowDeps } from "./deps.ts";
+
+const context = z.object({
+  volumeId,
+  hostId,
+  initiatorIqn: z.string(),
+  /** Leave the initiator alone: it is dead, hung or unreachable. Its access ends at the target all the same. */
+  force: z.boolean(),
+});
+
+export type DisconnectVolumeContext = z.infer<typeof context>;
+type Io = StepIo<WorkflowDeps>;
+
+/**
+ * Logs the initiator out and shuts it out at the target, which by itself ends its session and its writes (I8). Only goes
+ * forward; a crash is resumed.
+ */
+export const disconnectVolume = forward<DisconnectVolumeContext, WorkflowDeps>("volume.disconnect", context, [
+  { name: "log out", do: logOut },
+  { name: "shut initiator out", do: shutOut },
+  { name: "forget attachment", do: forgetAttachment },
+]);
+
+async function logOut(c: DisconnectVolumeContext, { deps, signal }: Io): Promise<undefined> {
+  if (c.force) return;
+  const volume = await deps.volumes.get(c.volumeId);
+  // Refused while the device is mounted, whoever mounted it: what is not written yet would be lost (pitfall 7).
+  await logOutInitiator(await deps.machines.get(c.hostId), volume, signal);
+}
+
+async function shutOut(c: DisconnectVolumeContext, { deps, signal }: Io): Promise<undefined> {
+  const volume = await deps.volumes.get(c.volumeId);
+  const { lio } = await deps.machines.get(volume.hostId);
+  await lio.removeInitiator(parseIqn(volume.targetName), parseIqn(c.initiatorIqn), { signal });
+}
+
+async function forgetAttachment(c: DisconnectVolumeContext, { deps }: Io): Promise<undefined> {
+  await deps.volumes.removeAttachment(c.volumeId, c.hostId);
+}

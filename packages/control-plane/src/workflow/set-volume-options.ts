@@ -1,0 +1,31 @@
+import { parseDatasetName, parseZfsOptions } from "@zfsilo/host";
+import { forward } from "@zfsilo/try";
+import { z } from "zod";
+import { volumeId } from "./context.ts";
+import type { WorkflowDeps } from "./deps.ts";
+import { ownerOf } from "./ownership.ts";
+
+const context = z.object({ volumeId, zfsOptions: z.record(z.string(), z.string()) });
+
+/** Changes ZFS options of a living volume. Data already written keeps the way it was written. */
+export const setVolumeOptions = forward<z.infer<typeof context>, WorkflowDeps>("volume.set-options", context, [
+  {
+    name: "set properties",
+    async do({ volumeId, zfsOptions }, { deps, signal }) {
+      const volume = await deps.volumes.get(volumeId);
+      const { zfs } = await deps.machines.get(volume.hostId);
+      const dataset = parseDatasetName(volume.dataset);
+      zfs.requireOwner(await zfs.getVolume(dataset, { signal }), ownerOf(volume, deps));
+      await zfs.setProperties(dataset, parseZfsOptions(zfsOptions), {}, { signal });
+      return undefined;
+    },
+  },
+  {
+    name: "record options",
+    async do({ volumeId, zfsOptions }, { deps }) {
+      const volume = await deps.volumes.get(volumeId);
+      await deps.volumes.update(volumeId, { zfsOptions: { ...volume.zfsOptions, ...zfsOptions } });
+      return undefined;
+    },
+  },
+]);

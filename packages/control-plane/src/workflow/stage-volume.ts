@@ -1,0 +1,158 @@
+import { parseDatasetName, parseHostPath, type FsType } from "@zfsilo/host";
+import { StorageError } from "@zfsilo/lib";
+import { buildUp, type StepIo } from "@zfsilo/try";
+import { z } from "zod";
+import type { Machine } from "../machines/machines.ts";
+import type { VolumeRecord } from "../store/model.ts";
+import { findAttachment } from "./attachment.ts";
+import { findDevice } from "./connect-volume.ts";
+import { hostId, volumeId } from "./context.ts";
+import type { WorkflowDeps } from "./deps.ts";
+import { ensureFilesystemMade, requireFilesystem } from "./format.ts";
+import { growToDevice } from "./grow-filesystem.ts";
+import { ownerOf } from "./ownership.ts";
+import { pathExists, showsDevice } from "./paths.ts";
+
+const context = z.object({
+  volumeId,
+  hostId,
+  stagingPath: z.string(),
+  readOnly: z.boolean(),
+  device: z.string().optional(),
+  /** Whether the staging directory was there before us: then it stays after an undo. */
+  existed: z.boolean().optional(),
+});
+
+export type StageVolumeContext = z.infer<typeof context>;
+type Io = StepIo<WorkflowDeps>;
+
+/**
+ * Makes the volume usable on an initiator it is connected to. A filesystem is made when the volume never had one and the
+ * device is blank (I2), checked, mounted at the staging path and grown to the device. Raw block only needs its device
+ * verified. A failure or crash unmounts; a filesystem once made stays, recorded, and is never made again.
+ */
+export const stageVolume = buildUp<StageVolumeContext, WorkflowDeps>("volume.stage", context, [
+  { name: "find device", do: findOurDevice },
+  { name: "make filesystem", do: makeFilesystem },
+  { name: "look at staging path", do: lookAtStagingPath },
+  { name: "mount at staging path", do: mountStaging, undo: unmountStaging },
+  { name: "grow filesystem", do: growFilesystem },
+  { name: "record staged", do: recordStaged, undo: recordUnstaged },
+]);
+
+async function findOurDevice(c: StageVolumeContext, { deps, signal }: Io): Promise<Partial<StageVolumeContext>> {
+  const { volume } = await findAttachment(deps, c.volumeId, c.hostId);
+  const { path } = await findDevice(await deps.machines.get(c.hostId), volume, signal);
+  return { device: path };
+}
+
+async function makeFilesystem(c: StageVolumeContext, { deps, signal, log }: Io): Promise<undefined> {
+  const volume = await deps.volumes.get(c.volumeId);
+  const initiator = await deps.machines.get(c.hostId);
+  const device = deviceOf(c);
+  if (volume.mode === "block") return;
+  const filesystem = requireFilesystem(volume);
+  if (!filesystem.formatted) {
+    const { zfs } = await deps.machines.get(volume.hostId);
+    const dataset = parseDatasetName(volume.dataset);
+    const zvol = await zfs.getVolume(dataset, { signal });
+    zfs.requireOwner(zvol, ownerOf(volume, deps));
+    const made = await ensureFilesystemMade(initiator, zvol, filesystem, device, { signal, log });
+    await zfs.setProperties(dataset, {}, { "zfsilo:formatted": made }, { signal });
+    await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, formatted: true } });
+  }
+  await requireOurFilesystem(initiator, volume, device, signal);
+}
+
+/** What is on the device must be the filesystem we made: anything else is reported, never mounted, never made anew. */
+async function requireOurFilesystem(
+  { filesystems }: Machine,
+  volume: VolumeRecord,
+  device: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const filesystem = requireFilesystem(volume);
+  const found = await filesystems.probe(device, { signal });
+  if (found.kind === "filesystem" && found.type === filesystem.type && found.uuid === filesystem.uuid) return;
+  const seen = found.kind === "filesystem" ? `${found.type} ${found.uuid}` : found.kind;
+  throw new StorageError("precondition", `volumes/${volume.id} has ${seen} where ${filesystem.type} ${filesystem.uuid} was made`, {
+    details: { reason: "UNEXPECTED_CONTENT", device },
+    hint: "The volume was formatted before and is never formatted again. Look at the device by hand.",
+  });
+}
+
+async function lookAtStagingPath(c: StageVolumeContext, { deps, signal }: Io): Promise<Partial<StageVolumeContext>> {
+  return { existed: await pathExists(await deps.machines.get(c.hostId), c.stagingPath, signal) };
+}
+
+async function mountStaging(c: StageVolumeContext, { deps, signal }: Io): Promise<undefined> {
+  const volume = await deps.volumes.get(c.volumeId);
+  if (volume.mode === "block") return;
+  const filesystem = requireFilesystem(volume);
+  const machine = await deps.machines.get(c.hostId);
+  const device = deviceOf(c);
+  await checkUnmounted(machine, volume, device, filesystem.type, signal);
+  await machine.mounts.mountDevice(
+    {
+      device,
+      target: parseHostPath(c.stagingPath),
+      type: filesystem.type,
+      options: filesystem.mountOptions,
+      readOnly: c.readOnly,
+    },
+    { signal },
+  );
+}
+
+/** A damaged filesystem is reported, never mounted. One that is mounted somewhere must not be checked. */
+async function checkUnmounted(
+  { mounts, filesystems, executor }: Machine,
+  volume: VolumeRecord,
+  device: string,
+  type: FsType,
+  signal: AbortSignal,
+): Promise<void> {
+  const name = device.slice("/dev/".length);
+  const [number] = await executor.files([{ op: "read", path: `/sys/class/block/${name}/dev` }], { signal });
+  const block = { name, majorMinor: number?.text?.trim() ?? "" };
+  if ((await mounts.list({ signal })).some((mount) => showsDevice(mount, block))) return;
+  const { state, output } = await filesystems.check(device, type, { signal });
+  if (state !== "damaged") return;
+  throw new StorageError("precondition", `stage volumes/${volume.id}: its ${type} is damaged`, {
+    cause: new Error(output),
+    details: { device },
+    hint: "Repair it by hand on the initiator (e2fsck or xfs_repair), or restore a snapshot.",
+  });
+}
+
+async function unmountStaging(c: StageVolumeContext, { deps, signal }: Io): Promise<void> {
+  const volume = await deps.volumes.get(c.volumeId);
+  if (volume.mode === "block") return;
+  const { mounts } = await deps.machines.get(c.hostId);
+  const target = parseHostPath(c.stagingPath);
+  await mounts.unmount(target, { signal });
+  if (c.existed === false) await mounts.removeTarget(target, { signal });
+}
+
+/** A volume that grew while nobody had it mounted catches up here. */
+async function growFilesystem(c: StageVolumeContext, { deps, signal }: Io): Promise<undefined> {
+  const volume = await deps.volumes.get(c.volumeId);
+  if (volume.mode === "block" || c.readOnly) return;
+  const machine = await deps.machines.get(c.hostId);
+  const device = await findDevice(machine, volume, signal);
+  await growToDevice(machine, device, requireFilesystem(volume).type, c.stagingPath, signal);
+}
+
+async function recordStaged(c: StageVolumeContext, { deps }: Io): Promise<undefined> {
+  const { stagingPath, readOnly } = c;
+  await deps.volumes.updateAttachment(c.volumeId, c.hostId, { state: "staged", stagingPath, readOnly, device: deviceOf(c) });
+}
+
+async function recordUnstaged(c: StageVolumeContext, { deps }: Io): Promise<void> {
+  await deps.volumes.updateAttachment(c.volumeId, c.hostId, { state: "connected", stagingPath: "", readOnly: false });
+}
+
+function deviceOf(c: StageVolumeContext): string {
+  if (c.device !== undefined) return c.device;
+  throw new StorageError("internal", `stage volumes/${c.volumeId}: no device was found before it was needed`);
+}

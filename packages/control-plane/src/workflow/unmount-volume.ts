@@ -1,0 +1,29 @@
+import { parseHostPath } from "@zfsilo/host";
+import { forward } from "@zfsilo/try";
+import { z } from "zod";
+import { hostId, volumeId } from "./context.ts";
+import type { WorkflowDeps } from "./deps.ts";
+import { removeTargetPath } from "./mount-volume.ts";
+
+const context = z.object({ volumeId, hostId, targetPath: z.string() });
+
+/** Unmounts one target path and removes it when it is empty. */
+export const unmountVolume = forward<z.infer<typeof context>, WorkflowDeps>("volume.unmount", context, [
+  {
+    name: "unmount target path",
+    async do({ hostId, targetPath }, { deps, signal }) {
+      const { mounts } = await deps.machines.get(hostId);
+      const target = parseHostPath(targetPath);
+      await mounts.unmount(target, { signal });
+      await mounts.removeTarget(target, { signal });
+      return undefined;
+    },
+  },
+  {
+    name: "record unmounted",
+    async do(c, { deps }) {
+      await removeTargetPath(c, deps);
+      return undefined;
+    },
+  },
+]);

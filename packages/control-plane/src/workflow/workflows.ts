@@ -1,0 +1,38 @@
+import type { Workflow } from "@zfsilo/try";
+import { connectVolume } from "./connect-volume.ts";
+import { createVolume } from "./create-volume.ts";
+import { deleteVolume } from "./delete-volume.ts";
+import type { WorkflowDeps } from "./deps.ts";
+import { disconnectVolume } from "./disconnect-volume.ts";
+import { expandVolume } from "./expand-volume.ts";
+import { mountVolume } from "./mount-volume.ts";
+import { publishVolume } from "./publish-volume.ts";
+import { restoreExport } from "./restore-export.ts";
+import { restoreSession } from "./restore-session.ts";
+import { setVolumeOptions } from "./set-volume-options.ts";
+import { stageVolume } from "./stage-volume.ts";
+import { unmountVolume } from "./unmount-volume.ts";
+import { unpublishVolume } from "./unpublish-volume.ts";
+import { unstageVolume } from "./unstage-volume.ts";
+
+const all = [
+  createVolume,
+  deleteVolume,
+  expandVolume,
+  setVolumeOptions,
+  publishVolume,
+  unpublishVolume,
+  restoreExport,
+  connectVolume,
+  disconnectVolume,
+  restoreSession,
+  stageVolume,
+  unstageVolume,
+  mountVolume,
+  unmountVolume,
+] as const;
+
+/** Every workflow that may stand in the journal. Removing one strands the operations that dead processes left of it. */
+export const workflows: ReadonlyMap<string, Workflow<never, WorkflowDeps>> = new Map(
+  all.map((workflow) => [workflow.kind, workflow as unknown as Workflow<never, WorkflowDeps>]),
+);
