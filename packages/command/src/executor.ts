@@ -17,6 +17,7 @@ export interface RunOptions extends CallOptions {
 
 /** What a process that ran to its end left behind. A non-zero exit is data here: the tool's wrapper says what it means. */
 export interface RunResult {
+  /** Death by a signal is 128 and its number, as shells report it. */
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -26,6 +27,7 @@ export interface RunResult {
 export type Errno = string;
 
 interface Tolerant {
+  /** Absolute. Any other refuses the whole batch before it begins. */
   readonly path: string;
   /** Failures that mean "already so" for this caller; they are reported in the result and do not stop the batch. */
   readonly tolerate?: readonly Errno[];
@@ -33,7 +35,8 @@ interface Tolerant {
 
 /**
  * One file operation. configfs and sysfs give meaning to each single system call, so the mapping is exact:
- * `write` is open(O_WRONLY [, O_CREAT|O_TRUNC|O_EXCL...]), ONE write(2) of the whole content, close.
+ * `write` is open(O_WRONLY [, O_CREAT|O_TRUNC]), ONE write(2) of the whole content, close; a short write is EIO.
+ * Modes are subject to the usual umask, 022.
  */
 export type FileOperation =
   | (Tolerant & { readonly op: "mkdir"; /** Octal mode, default 0o755. */ readonly mode?: number })
