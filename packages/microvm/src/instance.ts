@@ -4,8 +4,8 @@ import { StorageError } from "@zfsilo/lib";
 import { cacheDirectory } from "./cache.ts";
 import { isProcessId, isSameProcess, type ProcessId } from "./process-id.ts";
 import type { VmPlan } from "./qemu-command.ts";
-import { roleNames, type RoleName } from "./roles.ts";
-import { isVm, stopVm } from "./vm.ts";
+import type { RoleName } from "./roles.ts";
+import { findVms, isVm, stopVm } from "./vm.ts";
 
 export type MachinePlan = Pick<VmPlan, "acceleration" | "cpus" | "kernel" | "initrd">;
 
@@ -79,15 +79,8 @@ export async function isAlive(name: string, state: InstanceState): Promise<Reado
 /** Ends what runs and removes every file of the instance. */
 export async function removeInstance(name: string): Promise<void> {
   const directory = instanceDirectory(name);
-  const state = await readInstance(name);
-  if (state !== undefined) {
-    await Promise.all(
-      roleNames.map(async (role) => {
-        const id = state.machines[role].process;
-        if (id !== null) await stopVm(directory, role, id);
-      }),
-    );
-  }
+  // Looked for, and not taken from the state file: a process that was killed at start had no time to write there.
+  await Promise.all((await findVms(directory)).map(({ role, id }) => stopVm(directory, role, id)));
   await rm(directory, { recursive: true, force: true });
 }
 

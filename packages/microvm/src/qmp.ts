@@ -10,10 +10,15 @@ export async function qmpCommand(
   signal: AbortSignal,
 ): Promise<unknown> {
   const socket = await connect(socketPath, signal);
+  const lines = createInterface({ input: socket });
+  // A destroyed socket never ends, and readline would wait for that end.
+  socket.once("close", () => {
+    lines.close();
+  });
   const abort = (): void => void socket.destroy();
   signal.addEventListener("abort", abort, { once: true });
   try {
-    const replies = createInterface({ input: socket })[Symbol.asyncIterator]();
+    const replies = lines[Symbol.asyncIterator]();
     await next(replies, "QMP", command);
     await ask(socket, replies, "qmp_capabilities", {});
     return await ask(socket, replies, command, argument);

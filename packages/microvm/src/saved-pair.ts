@@ -1,4 +1,5 @@
 import { copyFile, constants, writeFile } from "node:fs/promises";
+import { cpus } from "node:os";
 import { join } from "node:path";
 import { StorageError } from "@zfsilo/lib";
 import { cacheDirectory, cachedDirectory } from "./cache.ts";
@@ -26,7 +27,9 @@ export async function ensureSavedPair(options: BuildOptions): Promise<SavedPair>
   const version = await qemuVersion(options.signal);
   const acceleration = await chooseAcceleration(image, version, options);
   const plan = { acceleration, cpus: guestCpus(), kernel: image.kernel, initrd: image.initrd };
-  const directory = join(cacheDirectory(), savedStateKey(image.key, version, plan));
+  // Under KVM the guest has this machine's processor, and its state does not load on another.
+  const machine = acceleration === "kvm" ? `${version} on ${cpus()[0]?.model ?? ""}` : version;
+  const directory = join(cacheDirectory(), savedStateKey(image.key, machine, plan));
   await cachedDirectory(directory, (unfinished) => bootAndSave(unfinished, image, plan, options), options);
   return { directory, image, plan };
 }

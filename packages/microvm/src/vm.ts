@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { open, readFile, readlink, realpath, rm } from "node:fs/promises";
+import { open, readdir, readFile, readlink, realpath, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { StorageError } from "@zfsilo/lib";
@@ -7,7 +7,7 @@ import { exists } from "./cache.ts";
 import { commandLine, isSameProcess, processId, type ProcessId } from "./process-id.ts";
 import { qemuCommand, vmFiles, type VmPlan } from "./qemu-command.ts";
 import { qmpCommand } from "./qmp.ts";
-import type { RoleName } from "./roles.ts";
+import { roleNames, type RoleName } from "./roles.ts";
 import { missingTool, toolEnvironment } from "./run-tool.ts";
 
 /** `owned` machines die with the process that started them, however it ends; `background` ones outlive it. */
@@ -26,7 +26,13 @@ export async function startVm(
   const log = await open(join(directory, vmFiles.qemuLog(plan.role)), "w");
   try {
     const id = await spawnQemu(directory, plan, lifetime, log.fd);
-    await waitUntilRunning(directory, plan.role, id, signal);
+    try {
+      await waitUntilRunning(directory, plan.role, id, signal);
+    } catch (error) {
+      // Nobody else knows of this process yet.
+      await stopVm(directory, plan.role, id);
+      throw error;
+    }
     return id;
   } finally {
     await log.close();
@@ -99,6 +105,18 @@ export async function isVm(directory: string, role: RoleName, id: ProcessId): Pr
   if (!argv.some((word) => word.endsWith("qemu-system-x86_64")) || argv[argv.indexOf("-name") + 1] !== role) return false;
   const workingDirectory = await readlink(`/proc/${id.pid}/cwd`).catch(() => undefined);
   return workingDirectory !== undefined && workingDirectory === (await realpath(directory).catch(() => undefined));
+}
+
+/** Every QEMU of ours that runs in this directory, known from a state file or not. */
+export async function findVms(directory: string): Promise<readonly { role: RoleName; id: ProcessId }[]> {
+  const found: { role: RoleName; id: ProcessId }[] = [];
+  for (const name of await readdir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const id = await processId(Number(name));
+    if (id === undefined) continue;
+    for (const role of roleNames) if (await isVm(directory, role, id)) found.push({ role, id });
+  }
+  return found;
 }
 
 /** Ends QEMU: asked first, so that it closes its disks in order; killed after five seconds. Already ended is success. */
