@@ -1,0 +1,179 @@
+import { describe, expect, it } from "vitest";
+import { parseHostPath } from "../mount/host-path.ts";
+import { callOptions as o, ScriptedExecutor, type ScriptedRun } from "../testing/scripted-executor.ts";
+import { readTestdata } from "../testing/testdata.ts";
+import { Filesystems } from "./filesystem.ts";
+import { mkfsArguments, parseMkfsOptions } from "./mkfs-options.ts";
+import { parseBlkid, parseStatfs } from "./parse.ts";
+import type { FsType } from "./types.ts";
+
+const read = (file: string): string => readTestdata(import.meta.url, file);
+const ext4Uuid = "11111111-2222-4333-8444-555555555555";
+const xfsUuid = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee";
+const blkid = { argv: "blkid -p -o export /dev/sda" };
+const silent = { ...blkid, exitCode: 2 };
+const zeros = { argv: "cmp -n 1048576 /dev/sda /dev/zero" };
+const isExt4 = { ...blkid, stdout: read("ext4.blkid-2.38.1.stdout.txt") };
+const isXfs = { ...blkid, stdout: read("xfs.blkid-2.38.1.stdout.txt") };
+
+async function against<T>(runs: ScriptedRun[], work: (filesystems: Filesystems) => Promise<T>): Promise<T> {
+  const executor = new ScriptedExecutor({ runs });
+  try {
+    return await work(new Filesystems(executor));
+  } finally {
+    expect(executor.leftOver).toBe(0);
+  }
+}
+
+describe("probe", () => {
+  const probe = (runs: ScriptedRun[]) => against(runs, (filesystems) => filesystems.probe("/dev/sda", o));
+
+  it.each([
+    [[isExt4], { kind: "filesystem", type: "ext4", uuid: ext4Uuid }],
+    [[isXfs], { kind: "filesystem", type: "xfs", uuid: xfsUuid }],
+    [[{ ...blkid, stdout: "DEVNAME=/dev/sda\nPTUUID=1\nPTTYPE=gpt\n" }], { kind: "other", description: "gpt partition table" }],
+    [[{ ...blkid, stdout: "UUID=x\nTYPE=LVM2_member\nUSAGE=raid\n" }], { kind: "other", description: "LVM2_member" }],
+    [[{ ...blkid, exitCode: 8, stderr: "ambivalent result" }], { kind: "other", description: "signatures of several kinds" }],
+    [[silent, zeros], { kind: "blank" }],
+    [
+      [silent, { ...zeros, exitCode: 1, stdout: "/dev/sda /dev/zero differ: char 1027, line 1\n" }],
+      { kind: "other", description: "data without a known signature" },
+    ],
+  ])("tells what is there (%#)", async (runs, found) => {
+    expect(await probe(runs)).toEqual(found);
+  });
+
+  it.each([
+    ["the device cannot be read", [silent, { ...zeros, exitCode: 2, stderr: "cmp: /dev/sda: Input/output error\n" }]],
+    ["the device ends early", [silent, { ...zeros, exitCode: 1, stderr: "cmp: EOF on /dev/sda after byte 32768\n" }]],
+    ["blkid complains", [{ ...silent, stderr: "error: /dev/sda: Input/output error\n" }]],
+    ["blkid fails otherwise", [{ ...blkid, exitCode: 4 }]],
+    ["blkid answers garbage", [{ ...blkid, stdout: "DEVNAME=/dev/sda\n" }]],
+  ])("never says blank when %s", async (_, runs) => {
+    await expect(probe(runs)).rejects.toThrow();
+  });
+
+  it.each(["-x", "sda", "/dev/../etc/passwd", "/dev/sd a", "/tmp/x"])("refuses %j", async (device) => {
+    await expect(against([], (filesystems) => filesystems.probe(device, o))).rejects.toThrow("not a device path");
+  });
+
+  it("reads escaped labels", () => {
+    expect(parseBlkid("UUID=u\nLABEL=my\\ data\nTYPE=ext4\nUSAGE=filesystem\n")).toMatchObject({ label: "my data" });
+  });
+});
+
+describe("make", () => {
+  const make = (type: FsType, uuid: string, runs: ScriptedRun[], options = {}) =>
+    against(runs, (filesystems) => filesystems.make({ device: "/dev/sda", type, uuid, options }, o));
+  const mkfsExt4 = { argv: `mkfs.ext4 -q -U ${ext4Uuid} -E nodiscard,lazy_itable_init=1 /dev/sda` };
+
+  it("probes, makes, and reads the UUID back", async () => {
+    await make("ext4", ext4Uuid, [silent, zeros, mkfsExt4, isExt4]);
+    const xfs = { argv: `mkfs.xfs -q -K -m uuid=${xfsUuid} -i size=1024 /dev/sda` };
+    await make("xfs", xfsUuid, [silent, zeros, xfs, isXfs], { inode_size: "1024" });
+  });
+
+  it.each([[[isExt4]], [[isXfs]], [[{ ...blkid, exitCode: 8 }]]])("touches nothing that is not blank (%#)", async (runs) => {
+    await expect(make("ext4", ext4Uuid, runs)).rejects.toMatchObject({ reason: "precondition" });
+  });
+
+  it("reports no filesystem that is not the one asked for", async () => {
+    await expect(make("ext4", ext4Uuid, [silent, zeros, mkfsExt4, isXfs])).rejects.toMatchObject({ reason: "internal" });
+  });
+
+  it.each(["", "-F", ext4Uuid.toUpperCase().replace("1", "A"), `${ext4Uuid} -F`])("refuses the UUID %j", async (uuid) => {
+    await expect(make("ext4", uuid, [])).rejects.toMatchObject({ reason: "invalid_argument" });
+  });
+
+  it("has no option that forces", () => {
+    for (const type of ["ext4", "xfs"] as const) {
+      for (const name of ["force", "-F", "f", "discard", "__proto__", "constructor"]) {
+        expect(() => parseMkfsOptions(type, JSON.parse(`{${JSON.stringify(name)}:"1"}`) as Record<string, string>)).toThrow(
+          /mkfs_options/,
+        );
+      }
+    }
+  });
+
+  it.each([
+    ["ext4", { inode_size: "256", block_size: "4096", reserved_percent: "0" }, ["-b", "4096", "-I", "256", "-m", "0"]],
+    ["xfs", { sector_size: "4096" }, ["-s", "size=4096"]],
+  ] as const)("writes %s options in order of their names", (type, options, argv) => {
+    expect(mkfsArguments(type, options)).toEqual(argv);
+  });
+
+  it.each([
+    ["ext4", { block_size: "3000" }],
+    ["ext4", { reserved_percent: "51" }],
+    ["ext4", { bytes_per_inode: "1 -F" }],
+    ["xfs", { reserved_percent: "1" }],
+    ["xfs", { block_size: "4096\n" }],
+  ] as const)("refuses the %s options %j", (type, options) => {
+    expect(() => parseMkfsOptions(type, options)).toThrow(expect.objectContaining({ reason: "invalid_argument" }));
+  });
+});
+
+describe("check", () => {
+  const check = (type: FsType, run: Omit<ScriptedRun, "argv">) => {
+    const argv = type === "ext4" ? "e2fsck -p /dev/sda" : "xfs_repair -n /dev/sda";
+    return against([{ argv, ...run }], (filesystems) => filesystems.check("/dev/sda", type, o));
+  };
+
+  it.each([
+    ["ext4", 0, "clean"],
+    ["ext4", 1, "repaired"],
+    ["ext4", 4, "damaged"],
+    ["xfs", 0, "clean"],
+    ["xfs", 1, "damaged"],
+    ["xfs", 2, "needs_mount"],
+  ] as const)("%s exit %i is %s", async (type, exitCode, state) => {
+    expect(await check(type, { exitCode, stdout: "bad entry" })).toMatchObject({ state });
+  });
+
+  it("reads the captured answer of a clean one", async () => {
+    const stdout = read("e2fsck-clean.e2fsprogs-1.47.0.stdout.txt");
+    expect(await check("ext4", { stdout })).toEqual({ state: "clean", output: stdout.trim() });
+  });
+
+  it.each([
+    ["ext4", { exitCode: 8, stderr: "e2fsck: Input/output error" }],
+    ["xfs", { exitCode: 1, stderr: "Couldn't find a valid superblock" }],
+    ["xfs", { exitCode: 1, stderr: "/dev/sda: No such file or directory" }],
+  ] as const)("does not take a check that could not run for an answer (%#)", async (type, run) => {
+    await expect(check(type, run)).rejects.toThrow();
+  });
+});
+
+describe("size and use", () => {
+  it.each([
+    ["ext4", "dumpe2fs -h /dev/sda", "dumpe2fs.e2fsprogs-1.47.0.stdout.txt", 268435456n],
+    ["ext4", "dumpe2fs -h /dev/sda", "dumpe2fs-mounted.e2fsprogs-1.47.0.stdout.txt", 536870912n],
+    ["xfs", "xfs_info /dev/sda", "xfs_info.xfsprogs-6.1.0.stdout.txt", 536870912n],
+  ] as const)("reads the size of %s", async (type, argv, file, size) => {
+    const run = { argv, stdout: read(file) };
+    expect(await against([run], (filesystems) => filesystems.sizeBytes("/dev/sda", type, o))).toBe(size);
+    await expect(against([{ argv }], (filesystems) => filesystems.sizeBytes("/dev/sda", type, o))).rejects.toMatchObject({
+      reason: "internal",
+    });
+  });
+
+  it("grows by the tool of each kind", async () => {
+    const mountPoint = parseHostPath("/mnt/a");
+    const nothing = { argv: "resize2fs /dev/sda", stderr: "The filesystem is already 524288 (1k) blocks long.  Nothing to do!\n" };
+    await against([nothing], (filesystems) => filesystems.grow({ device: "/dev/sda", mountPoint, type: "ext4" }, o));
+    const xfs = { argv: "xfs_growfs /mnt/a" };
+    await against([xfs], (filesystems) => filesystems.grow({ device: "/dev/sda", mountPoint, type: "xfs" }, o));
+  });
+
+  it("reads statfs", async () => {
+    const run = { argv: "stat -f -c %S/%b/%f/%a/%c/%d /mnt/a", stdout: "1024/235431/235417/218214/65536/65525\n" };
+    expect(await against([run], (filesystems) => filesystems.stats(parseHostPath("/mnt/a"), o))).toEqual({
+      totalBytes: 241081344n,
+      freeBytes: 241067008n,
+      availableBytes: 223451136n,
+      totalInodes: 65536n,
+      freeInodes: 65525n,
+    });
+    expect(() => parseStatfs("1/2/3")).toThrow();
+  });
+});

@@ -1,0 +1,158 @@
+import { CommandOutputError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
+import { assertNever, invalidField, StorageError, type Bytes } from "@zfsilo/lib";
+import type { HostPath } from "../mount/host-path.ts";
+import { Tool, withTimeout } from "../tool.ts";
+import { filesystemFailures } from "./errors.ts";
+import { mkfsArguments, type MkfsOptions } from "./mkfs-options.ts";
+import { parseBlkid, parseDumpe2fs, parseStatfs, parseXfsInfo } from "./parse.ts";
+import type { CheckResult, FsStats, FsType, Probe } from "./types.ts";
+
+export interface MakeFilesystem {
+  readonly device: string;
+  readonly type: FsType;
+  readonly uuid: string;
+  readonly options: MkfsOptions;
+}
+
+const uuidPattern = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** blkid's exits: nothing found, and more than one thing found (blkid(8)). */
+const nothingFound = 2;
+const ambivalent = 8;
+/** Every signature that blkid knows within reach of a mistake lies in the first MiB; a fresh zvol reads as zeros there. */
+const blankBytes = 1 << 20;
+const makeTimeoutMs = 300_000;
+const checkTimeoutMs = 600_000;
+/** A stat on a dead device hangs; nobody should wait long for a number. */
+const statTimeoutMs = 5000;
+
+/** Filesystems on block devices: what is there, making, growing, checking. */
+export class Filesystems {
+  readonly #executor: Executor;
+  readonly #tool: Tool;
+
+  constructor(executor: Executor) {
+    this.#executor = executor;
+    this.#tool = new Tool(executor, filesystemFailures);
+  }
+
+  /**
+   * What is on the device. `blank` only when blkid finds nothing AND the first MiB was read and is all zeros: blkid exits
+   * alike for "nothing there" and "could not read" (I2, pitfall 3). Throws when it cannot tell.
+   */
+  async probe(device: string, o: CallOptions): Promise<Probe> {
+    requireDevice(device);
+    const argv: Argv = ["blkid", "-p", "-o", "export", device];
+    const result = await this.#tool.exit(argv, o);
+    if (result.exitCode === 0) return this.#read(argv, result.stdout, parseBlkid);
+    if (result.exitCode === ambivalent) return { kind: "other", description: "signatures of several kinds" };
+    const silent = result.stdout.trim() === "" && result.stderr.trim() === "";
+    if (result.exitCode !== nothingFound || !silent) throw this.#tool.failure(`probe ${device}`, argv, result);
+    return await this.#probeZeros(device, o);
+  }
+
+  /**
+   * Makes a filesystem on a blank device and reads its UUID back. mkfs.ext4 without a terminal overwrites whatever is there
+   * (hosts.md), so the probe right before is ours to do. Discarding is skipped: the volume is fresh, and it takes minutes.
+   */
+  async make({ device, type, uuid, options }: MakeFilesystem, o: CallOptions): Promise<void> {
+    if (!uuidPattern.test(uuid)) throw invalidField("uuid", "is not a lower-case UUID");
+    const doing = `make ${type} on ${device}`;
+    const extra = mkfsArguments(type, options);
+    const before = await this.probe(device, o);
+    if (before.kind !== "blank") {
+      throw new StorageError("precondition", `${doing} on ${this.#executor.host}: the device is not blank`, {
+        details: { host: this.#executor.host, found: before.kind === "other" ? before.description : before.type },
+        hint: "A device that holds anything is never formatted.",
+      });
+    }
+    await this.#tool.run(doing, makeArgv(type, uuid, extra, device), withTimeout(o, makeTimeoutMs));
+    const after = await this.probe(device, o);
+    if (after.kind !== "filesystem" || after.type !== type || after.uuid !== uuid) {
+      const found = after.kind === "filesystem" ? `${after.type} ${after.uuid}` : after.kind;
+      throw new StorageError("internal", `${doing} on ${this.#executor.host}: it reads back as ${found}`, {
+        details: { host: this.#executor.host },
+      });
+    }
+  }
+
+  /** Checks an unmounted filesystem. ext4 gets its journal and safe repairs; xfs is only looked at, its log replays at mount. */
+  async check(device: string, type: FsType, o: CallOptions): Promise<CheckResult> {
+    requireDevice(device);
+    const argv: Argv = type === "ext4" ? ["e2fsck", "-p", device] : ["xfs_repair", "-n", device];
+    const result = await this.#tool.exit(argv, withTimeout(o, checkTimeoutMs));
+    const output = `${result.stdout}\n${result.stderr}`.trim().slice(-4096);
+    // The exit of e2fsck is a sum of bits: 1 and 2 repaired, 4 damage left, 8 and up could not run (e2fsck(8)).
+    // xfs_repair -n: 1 damage found, 2 a dirty log (xfs_repair(8)).
+    const states: Readonly<Record<number, CheckResult["state"]>> =
+      type === "ext4"
+        ? { 0: "clean", 1: "repaired", 2: "repaired", 3: "repaired", 4: "damaged", 5: "damaged", 6: "damaged", 7: "damaged" }
+        : { 0: "clean", 1: "damaged", 2: "needs_mount" };
+    const state = states[result.exitCode];
+    if (state === undefined) throw this.#tool.failure(`check ${device}`, argv, result);
+    // xfs_repair also exits 1 when it cannot open the device or finds no superblock: then nothing was checked.
+    if (state === "damaged" && type === "xfs" && /could not|couldn't|cannot open|No such file/i.test(output)) {
+      throw this.#tool.failure(`check ${device}`, argv, result);
+    }
+    return { state, output };
+  }
+
+  /** Grows a mounted filesystem to its device. `Nothing to do!` is exit 0 (e2fsprogs 1.47.0). The caller compares sizes. */
+  async grow({ device, mountPoint, type }: { device: string; mountPoint: HostPath; type: FsType }, o: CallOptions): Promise<void> {
+    requireDevice(device);
+    const argv: Argv = type === "ext4" ? ["resize2fs", device] : ["xfs_growfs", mountPoint];
+    await this.#tool.run(`grow ${type} on ${device}`, argv, withTimeout(o, makeTimeoutMs));
+  }
+
+  /** The size the filesystem has now, which is at most that of its device. */
+  async sizeBytes(device: string, type: FsType, o: CallOptions): Promise<Bytes> {
+    requireDevice(device);
+    const argv: Argv = type === "ext4" ? ["dumpe2fs", "-h", device] : ["xfs_info", device];
+    const stdout = await this.#tool.run(`read the size of ${type} on ${device}`, argv, o);
+    return this.#read(argv, stdout, type === "ext4" ? parseDumpe2fs : parseXfsInfo);
+  }
+
+  /** Use of a mounted filesystem. */
+  async stats(mountPoint: HostPath, o: CallOptions): Promise<FsStats> {
+    const argv: Argv = ["stat", "-f", "-c", "%S/%b/%f/%a/%c/%d", mountPoint];
+    const stdout = await this.#tool.run(`read the use of ${mountPoint}`, argv, withTimeout(o, statTimeoutMs));
+    return this.#read(argv, stdout, parseStatfs);
+  }
+
+  async #probeZeros(device: string, o: CallOptions): Promise<Probe> {
+    const argv: Argv = ["cmp", "-n", String(blankBytes), device, "/dev/zero"];
+    const result = await this.#tool.exit(argv, o);
+    if (result.exitCode === 0) return { kind: "blank" };
+    if (result.exitCode === 1 && / differ: /.test(result.stdout)) {
+      return { kind: "other", description: "data without a known signature" };
+    }
+    throw new StorageError("unavailable", `probe ${device} on ${this.#executor.host}: its first MiB cannot be read`, {
+      cause: this.#tool.failure(`read ${device}`, argv, result),
+      hint: "Nothing is formatted while the device cannot be read in full. Is its session up?",
+    });
+  }
+
+  #read<T>(argv: Argv, stdout: string, parse: (stdout: string) => T): T {
+    try {
+      return parse(stdout);
+    } catch (error) {
+      throw new CommandOutputError(this.#executor.host, { argv, output: stdout }, error);
+    }
+  }
+}
+
+function makeArgv(type: FsType, uuid: string, extra: readonly string[], device: string): Argv {
+  switch (type) {
+    case "ext4":
+      return ["mkfs.ext4", "-q", "-U", uuid, "-E", "nodiscard,lazy_itable_init=1", ...extra, device];
+    case "xfs":
+      return ["mkfs.xfs", "-q", "-K", "-m", `uuid=${uuid}`, ...extra, device];
+    default:
+      return assertNever(type);
+  }
+}
+
+function requireDevice(device: string): void {
+  if (!/^\/dev\/[A-Za-z0-9_][A-Za-z0-9_/.:-]*$/.test(device) || device.includes("..")) {
+    throw invalidField("device", "is not a device path");
+  }
+}

@@ -1,0 +1,31 @@
+import { invalidField } from "@zfsilo/lib";
+
+export const fsTypes = ["ext4", "xfs"] as const;
+export type FsType = (typeof fsTypes)[number];
+
+export function parseFsType(text: string, field = "fs_type"): FsType {
+  const type = fsTypes.find((known) => known === text);
+  if (type === undefined) throw invalidField(field, `is not one of ${fsTypes.join(", ")}`);
+  return type;
+}
+
+/** What a probe found on a device. */
+export type Probe =
+  | { readonly kind: "blank" }
+  | { readonly kind: "filesystem"; readonly type: string; readonly uuid: string; readonly label?: string }
+  | { readonly kind: "other"; readonly description: string };
+
+/** `stat -f` of a mounted filesystem. */
+export interface FsStats {
+  readonly totalBytes: bigint;
+  readonly freeBytes: bigint;
+  /** Free for those who are not root. */
+  readonly availableBytes: bigint;
+  readonly totalInodes: bigint;
+  readonly freeInodes: bigint;
+}
+
+export interface CheckResult {
+  readonly state: "clean" | "repaired" | "needs_mount" | "damaged";
+  readonly output: string;
+}

@@ -1,0 +1,33 @@
+export { BlockDevices, type BlockDevice, type BlockDeviceOptions } from "./block-device/block-device.ts";
+export { Filesystems, type MakeFilesystem } from "./filesystem/filesystem.ts";
+export { mkfsOptions, parseMkfsOptions, type MkfsOptions } from "./filesystem/mkfs-options.ts";
+export {
+  fsTypes,
+  parseFsType,
+  type CheckResult,
+  type FsStats,
+  type FsType,
+  type Probe,
+} from "./filesystem/types.ts";
+export { Iscsi, type IscsiOptions, type SessionKey, type StoredNodeRecord } from "./iscsiadm/iscsi.ts";
+export type { Interface, NodeCredentials, NodeRecord, NodeRecordKey } from "./iscsiadm/record.ts";
+export type { Session, SessionDevice } from "./iscsiadm/sessions.ts";
+export type { Backstore, ExportKey, ExportSpec, LioExport, LioInitiator } from "./lio/export.ts";
+export { LioTarget, type Chap, type InitiatorSpec } from "./lio/lio-target.ts";
+export { formatPortal, parseIqn, parsePortal, type Iqn, type Portal } from "./lio/names.ts";
+export { assertUnderRoots, parseHostPath, type HostPath } from "./mount/host-path.ts";
+export { parseMountOptions } from "./mount/mount-options.ts";
+export type { Mount } from "./mount/mountinfo.ts";
+export { Mounts, type BindMount, type DeviceMount, type MountsOptions } from "./mount/mounts.ts";
+export type { CheckState, HostCheck } from "./preflight/check.ts";
+export { checkHost, type HostRequirements } from "./preflight/preflight.ts";
+export { childOf, parentOf, parseDatasetName, parsePoolName, poolOf, type DatasetName, type PoolName } from "./zfs/names.ts";
+export {
+  parseZfsOptions,
+  requireMutableZfsOptions,
+  zfsOptions,
+  type ZfsOptionName,
+  type ZfsOptions,
+} from "./zfs/options.ts";
+export type { DatasetSpace, Owner, Pool, Zvol } from "./zfs/parse.ts";
+export { Zfs, type ExpectedOwner, type UserProperties, type UserPropertyName, type VolumeSpec } from "./zfs/zfs.ts";

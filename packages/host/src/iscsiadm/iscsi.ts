@@ -1,0 +1,243 @@
+import { CommandError, type CallOptions, type Executor, type FileOperation } from "@zfsilo/command";
+import { KeyedMutex, StorageError, waitFor, wrapError } from "@zfsilo/lib";
+import { filesOf, textOf } from "../file-results.ts";
+import { formatPortal, parseIqn, parsePortal, type Iqn, type Portal } from "../lio/names.ts";
+import { mountinfoRead, mountsOfDevice, parseMountinfo } from "../mount/mountinfo.ts";
+import { Tool, withTimeout } from "../tool.ts";
+import { iscsiadmExits, iscsiadmFailures } from "./errors.ts";
+import {
+  formatInterface,
+  formatRecord,
+  interfaceName,
+  portalDirectory,
+  readSetting,
+  recordPath,
+  requireRecord,
+  targetDirectory,
+  type Interface,
+  type NodeRecord,
+  type NodeRecordKey,
+} from "./record.ts";
+import { readSessions, sessionReads, type Session } from "./sessions.ts";
+
+export interface StoredNodeRecord {
+  readonly target: string;
+  readonly portal: Portal;
+  readonly iface: string;
+}
+
+export interface SessionKey {
+  readonly target: Iqn;
+  readonly iface?: Interface;
+}
+
+export interface IscsiOptions {
+  /** Where open-iscsi keeps its records. Default /etc/iscsi (Debian 12). */
+  readonly databaseDirectory?: string;
+}
+
+/** Above what the record allows a login to take (record.ts), so that iscsid gives up first and leaves nothing behind. */
+const loginTimeoutMs = 30_000;
+const sessionBackoff = { firstMs: 10, maxMs: 250, limitMs: 10_000 };
+
+/** The open-iscsi initiator. Sessions are seen through sysfs, records are files; iscsiadm only logs in, out and rescans. */
+export class Iscsi {
+  readonly #executor: Executor;
+  readonly #tool: Tool;
+  readonly #database: string;
+  /** Two logins to one target at once make two sessions (open-iscsi issue 108). */
+  readonly #logins = new KeyedMutex();
+
+  constructor(executor: Executor, { databaseDirectory = "/etc/iscsi" }: IscsiOptions = {}) {
+    this.#executor = executor;
+    this.#tool = new Tool(executor, iscsiadmFailures);
+    this.#database = databaseDirectory;
+  }
+
+  async version(o: CallOptions): Promise<string> {
+    const stdout = await this.#tool.run("read the open-iscsi version", ["iscsiadm", "--version"], o);
+    return stdout.trim().replace(/^iscsiadm version /, "");
+  }
+
+  /** The host's own name as an initiator. */
+  async initiatorName(o: CallOptions): Promise<Iqn> {
+    const path = `${this.#database}/initiatorname.iscsi`;
+    const [file] = await this.#executor.files([{ op: "read", path, tolerate: ["ENOENT"] }], o);
+    const name = readSetting(textOf(file) ?? "", "InitiatorName");
+    if (name === undefined || name === "") {
+      throw new StorageError("precondition", `read the initiator name of ${this.#executor.host}: ${path} has none`, {
+        hint: "Write InitiatorName=iqn.… there (`iscsi-iname` makes one) and restart iscsid.",
+      });
+    }
+    try {
+      return parseIqn(name, path);
+    } catch (error) {
+      throw new StorageError("precondition", `read the initiator name of ${this.#executor.host}`, { cause: error });
+    }
+  }
+
+  /** Writes the record a login needs, with its secret, replacing an earlier one. Running sessions are not touched. */
+  async writeNodeRecord(record: NodeRecord, o: CallOptions): Promise<void> {
+    requireRecord(record);
+    const directory = (path: string): FileOperation => ({ op: "mkdir", path, mode: 0o700, tolerate: ["EEXIST"] });
+    await this.#executor.files(
+      [
+        directory(`${this.#database}/nodes`),
+        directory(targetDirectory(this.#database, record.target)),
+        directory(portalDirectory(this.#database, record)),
+        {
+          op: "write",
+          path: recordPath(this.#database, record),
+          content: formatRecord(record),
+          secret: true,
+          create: { mode: 0o600 },
+        },
+      ],
+      o,
+    );
+  }
+
+  /** Removes one record, and its directories when they hold no other. Absent is done. */
+  async removeNodeRecord(key: NodeRecordKey, o: CallOptions): Promise<void> {
+    const kept = ["ENOENT", "ENOTEMPTY", "EEXIST"];
+    await this.#executor.files(
+      [
+        { op: "unlink", path: recordPath(this.#database, key), tolerate: ["ENOENT"] },
+        { op: "rmdir", path: portalDirectory(this.#database, key), tolerate: kept },
+        { op: "rmdir", path: targetDirectory(this.#database, key.target), tolerate: kept },
+      ],
+      o,
+    );
+  }
+
+  async listNodeRecords(o: CallOptions): Promise<StoredNodeRecord[]> {
+    const [found] = await this.#executor.files([{ op: "read-glob", path: `${this.#database}/nodes/*/*/*` }], o);
+    return filesOf(found).flatMap(([path]) => {
+      const [target, portal, iface] = path.slice(`${this.#database}/nodes/`.length).split("/");
+      const [, address, port] = /^([^,]+),(\d+),\d+$/.exec(portal ?? "") ?? [];
+      if (target === undefined || iface === undefined || address === undefined) return [];
+      return [{ target, iface, portal: parsePortal({ address, port: Number(port) }) }];
+    });
+  }
+
+  /** Gives the machine a second identity, under which it can log in as another initiator. */
+  async writeInterface(iface: Interface, o: CallOptions): Promise<void> {
+    const directory = `${this.#database}/ifaces`;
+    await this.#executor.files(
+      [
+        { op: "mkdir", path: directory, mode: 0o700, tolerate: ["EEXIST"] },
+        {
+          op: "write",
+          path: `${directory}/${iface.name}`,
+          content: formatInterface(iface),
+          create: { mode: 0o600 },
+        },
+      ],
+      o,
+    );
+  }
+
+  async removeInterface(name: string, o: CallOptions): Promise<void> {
+    await this.#executor.files([{ op: "unlink", path: `${this.#database}/ifaces/${name}`, tolerate: ["ENOENT"] }], o);
+  }
+
+  /** Every session of the host with its devices, in one round trip. */
+  async listSessions(o: CallOptions): Promise<Session[]> {
+    return readSessions(await this.#executor.files(sessionReads, o));
+  }
+
+  /** The session to a target through one interface (default: the host's own). */
+  async findSession({ target, iface }: SessionKey, o: CallOptions): Promise<Session | undefined> {
+    const name = interfaceName(iface);
+    return (await this.listSessions(o)).find((session) => session.target === target && session.iface === name);
+  }
+
+  /** Logs in by the record, unless a session is there, and returns the session as sysfs shows it once it is logged in. */
+  async login({ target, portal, iface }: NodeRecordKey, o: CallOptions): Promise<Session> {
+    const key: SessionKey = { target, ...(iface === undefined ? {} : { iface }) };
+    using _turn = await this.#logins.acquire(`${target} ${interfaceName(iface)}`, o.signal);
+    const doing = `log in to ${target} at ${formatPortal(portal)}`;
+    if ((await this.findSession(key, o)) === undefined) await this.#login(doing, { target, portal }, iface, o);
+    try {
+      // A session that was there may be recovering; iscsiadm's success is read back here too (I4).
+      return await waitFor(
+        `the session to ${target} to be logged in`,
+        async () => {
+          const session = await this.findSession(key, o);
+          return session?.state === "LOGGED_IN" ? session : undefined;
+        },
+        o.signal,
+        sessionBackoff,
+      );
+    } catch (error) {
+      throw new StorageError(error instanceof StorageError ? "unavailable" : "aborted", `${doing} on ${this.#executor.host}`, {
+        cause: error,
+        hint: "The target does not answer, or has fenced this host off.",
+      });
+    }
+  }
+
+  /**
+   * Ends the sessions to a target, of one interface. Refused while a device of theirs is mounted: the file system would
+   * lose what it has not written. None is done.
+   */
+  async logout({ target, iface }: SessionKey, o: CallOptions): Promise<void> {
+    const name = interfaceName(iface);
+    using _turn = await this.#logins.acquire(`${target} ${name}`, o.signal);
+    const doing = `log out of ${target}`;
+    const results = await this.#executor.files([mountinfoRead, ...sessionReads], o);
+    const mounts = parseMountinfo(textOf(results[0]) ?? "");
+    const sessions = readSessions(results.slice(1)).filter(
+      (session) => session.target === target && session.iface === name,
+    );
+    if (sessions.length === 0) return;
+    const mounted = sessions.flatMap(({ devices }) => devices).flatMap((device) => mountsOfDevice(mounts, device));
+    if (mounted[0] !== undefined) {
+      throw new StorageError("precondition", `${doing} on ${this.#executor.host}: its device is mounted`, {
+        details: { host: this.#executor.host, mountPoint: mounted[0].target },
+        hint: `Unmount ${mounted.map((mount) => mount.target).join(", ")} first.`,
+      });
+    }
+    const argv = ["iscsiadm", "-m", "node", "-T", target, "-I", name, "--logout"] as const;
+    const result = await this.#tool.exit(argv, withTimeout(o, loginTimeoutMs));
+    if (result.exitCode !== 0 && result.exitCode !== iscsiadmExits.noObjectsFound) {
+      throw this.#tool.failure(doing, argv, result);
+    }
+    await waitFor(
+      `the session to ${target} to end`,
+      async () => ((await this.findSession({ target, ...(iface === undefined ? {} : { iface }) }, o)) === undefined ? true : undefined),
+      o.signal,
+      sessionBackoff,
+    );
+  }
+
+  /** Makes the initiator look again at the LUNs of a session. */
+  async rescan(sid: number, o: CallOptions): Promise<void> {
+    const argv = ["iscsiadm", "-m", "session", "-r", String(sid), "--rescan"] as const;
+    await this.#tool.run(`rescan session ${sid}`, argv, o);
+  }
+
+  async #login(
+    doing: string,
+    { target, portal }: { target: Iqn; portal: Portal },
+    iface: Interface | undefined,
+    o: CallOptions,
+  ): Promise<void> {
+    const address = formatPortal(portal);
+    const argv = ["iscsiadm", "-m", "node", "-T", target, "-p", address, "-I", interfaceName(iface), "--login"] as const;
+    try {
+      const result = await this.#tool.exit(argv, withTimeout(o, loginTimeoutMs));
+      // 15 after an interrupted login can lie (hosts.md): the caller looks in sysfs.
+      if (result.exitCode === 0 || result.exitCode === iscsiadmExits.sessionExists) return;
+      throw this.#tool.failure(doing, argv, result);
+    } catch (error) {
+      if (error instanceof CommandError && error.reason === "timeout") {
+        throw new StorageError("unavailable", `${doing} on ${this.#executor.host}`, {
+          cause: error,
+          hint: "The target accepts connections but does not finish the login: is it enabled?",
+        });
+      }
+      throw error instanceof CommandError ? wrapError(doing, error) : error;
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import type { VolumeHandle } from "@zfsilo/lib";
+import type { Iqn, Portal } from "./names.ts";
+
+export interface Backstore {
+  readonly devicePath: string;
+  /** The SCSI unit serial the initiator will see; ours is the volume's handle. */
+  readonly serial: string;
+  readonly enabled: boolean;
+}
+
+export interface LioInitiator {
+  readonly iqn: string;
+  /** The LUN number it sees, undefined when no LUN is linked to its ACL. */
+  readonly mappedLun?: number;
+  readonly session: "active" | "none";
+  /** The CHAP user it must present. */
+  readonly userid?: string;
+}
+
+/** What is in configfs of one volume's export. Any part may be missing: a crash can stop between any two of them. */
+export interface LioExport {
+  readonly handle: VolumeHandle;
+  readonly target?: Iqn;
+  readonly backstore?: Backstore;
+  /** Whether LUN 0 of the target is linked to the volume's backstore. */
+  readonly linked: boolean;
+  readonly portals: readonly Portal[];
+  /** Whether the target portal group accepts logins. */
+  readonly enabled: boolean;
+  /** Whether an initiator must authenticate (CHAP). */
+  readonly authentication: boolean;
+  readonly initiators: readonly LioInitiator[];
+}
+
+export interface ExportKey {
+  readonly handle: VolumeHandle;
+  readonly target: Iqn;
+}
+
+export interface ExportSpec extends ExportKey {
+  /** /dev/zvol/DATASET: the link, which finds the volume again after a reboot when zd numbers have moved. */
+  readonly devicePath: string;
+  readonly portals: readonly Portal[];
+  /** Default true. */
+  readonly authentication?: boolean;
+}

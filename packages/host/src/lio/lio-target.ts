@@ -1,0 +1,255 @@
+import { FileOperationError, type CallOptions, type Executor, type FileOperation, type FileResult } from "@zfsilo/command";
+import { invalidField, retry, StorageError, wrapError, type Secret } from "@zfsilo/lib";
+import { hasControlCharacter } from "../control-characters.ts";
+import { entriesOf, textOf } from "../file-results.ts";
+import { loadModules } from "../modules.ts";
+import { assertAdoptable, buildOperations, isComplete, missingOperations, removalOperations } from "./build.ts";
+import type { ExportKey, ExportSpec, LioExport } from "./export.ts";
+import { listReads, readExports } from "./list.ts";
+import type { Iqn } from "./names.ts";
+import { aclPath, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
+import { exportOf, readState, stateReads } from "./state.ts";
+
+export interface Chap {
+  readonly userid: string;
+  readonly password: Secret;
+  /** What the target answers with, for mutual CHAP; both or neither. */
+  readonly mutualUserid?: string;
+  readonly mutualPassword?: Secret;
+}
+
+export interface InitiatorSpec {
+  readonly target: Iqn;
+  readonly initiator: Iqn;
+  readonly chap?: Chap;
+}
+
+/** E512 is ERESTARTSYS leaking out of LIO while other volumes are being made (hosts.md): passes within a second. */
+const transient: readonly string[] = ["E512", "EBUSY", "EAGAIN", "ENOTEMPTY"];
+/** What a concurrent maker or remover of the same pieces leaves us with; a fresh look tells what is still missing. */
+const raced: readonly string[] = ["EEXIST", "ENOENT"];
+const backoff = { firstMs: 20, maxMs: 500, limitMs: 10_000 };
+
+/** Exports of volumes over iSCSI by the kernel's target (LIO), driven through configfs alone. */
+export class LioTarget {
+  readonly #executor: Executor;
+
+  constructor(executor: Executor) {
+    this.#executor = executor;
+  }
+
+  /** Loads what an export needs. Needed once per boot of the host. */
+  async ensureModules(o: CallOptions): Promise<void> {
+    await loadModules(this.#executor, ["target_core_mod", "target_core_iblock", "iscsi_target_mod"], o);
+    try {
+      await this.#executor.files([{ op: "list", path: targetRoot }], o);
+    } catch (error) {
+      throw wrapError(`find the iSCSI target's configfs on ${this.#executor.host}`, error);
+    }
+  }
+
+  /** Publishes a device. A fresh export is one round trip; whatever is there already is completed, never replaced. */
+  async ensureExport(spec: ExportSpec, o: CallOptions): Promise<LioExport> {
+    if (spec.portals.length === 0) throw invalidField("portals", "is empty");
+    if (!/^\/dev\/[^\s,]+$/.test(spec.devicePath)) throw invalidField("device_path", "is not a device path");
+    const doing = `export ${spec.devicePath} as ${spec.target}`;
+    let operations: readonly FileOperation[] | undefined = buildOperations(spec);
+    const state = await retry(
+      async () => {
+        if (operations === undefined) {
+          const seen = await this.#state(spec, o);
+          assertAdoptable(this.#executor.host, spec, seen);
+          operations = missingOperations(spec, seen);
+        }
+        const batch = operations;
+        operations = undefined;
+        return readState(spec, await this.#executor.files([...batch, ...stateReads(spec)], o));
+      },
+      (error) => isTransient(error) || (isErrno(error, raced) && !isMissingDevice(error)),
+      o.signal,
+      backoff,
+    ).catch((error: unknown) => {
+      throw this.#wrap(doing, error, isMissingDevice(error) ? "The volume's device is not there yet, or is gone." : undefined);
+    });
+    assertAdoptable(this.#executor.host, spec, state);
+    const made = exportOf(spec, state);
+    if (made === undefined || !isComplete(spec, state)) {
+      throw this.#error("internal", `${doing}: the export is not complete when read back`);
+    }
+    return made;
+  }
+
+  /** Undefined when neither backstore nor target is there. */
+  async findExport(key: ExportKey, o: CallOptions): Promise<LioExport | undefined> {
+    return exportOf(key, await this.#state(key, o));
+  }
+
+  /** Every export of the host, whole or partial, whose name is a volume handle; one round trip. */
+  async listExports(o: CallOptions): Promise<LioExport[]> {
+    const longer = { ...o, timeoutMs: o.timeoutMs ?? 120_000 };
+    return readExports(await this.#executor.files(listReads, longer));
+  }
+
+  /** Takes an export down from whatever state it is in, with its ACLs. Done when nothing of it is left. */
+  async removeExport(key: ExportKey, o: CallOptions): Promise<void> {
+    const doing = `remove export ${key.target}`;
+    let state = await this.#state(key, o);
+    await retry(
+      async () => {
+        const operations = removalOperations(key, state);
+        if (operations.length === 0) return;
+        try {
+          state = readState(key, await this.#executor.files([...operations, ...stateReads(key)], o));
+        } catch (error) {
+          if (isTransient(error)) state = await this.#state(key, o);
+          throw error;
+        }
+      },
+      isTransient,
+      o.signal,
+      backoff,
+    ).catch((error: unknown) => {
+      throw this.#wrap(doing, error, "Something else on the host is linked to this target or backstore.");
+    });
+    if (exportOf(key, state) !== undefined) throw this.#error("internal", `${doing}: part of it is still there`);
+  }
+
+  /** Lets one initiator in: ACL, credentials, mapped LUN. Repeating it with other credentials changes them. */
+  async ensureInitiator({ target, initiator, chap }: InitiatorSpec, o: CallOptions): Promise<void> {
+    if (chap !== undefined) requireChap(chap);
+    const doing = `admit ${initiator} to ${target}`;
+    const acl = aclPath(target, initiator);
+    const tpg = tpgPath(target);
+    const operations: FileOperation[] = [
+      { op: "mkdir", path: acl, tolerate: ["EEXIST"] },
+      ...(chap === undefined ? [] : credentialWrites(acl, chap)),
+      { op: "mkdir", path: `${acl}/lun_0`, tolerate: ["EEXIST"] },
+      { op: "symlink", path: `${acl}/lun_0/${mappedLinkName}`, target: lunPath(target), tolerate: ["EEXIST"] },
+      { op: "readlink", path: `${acl}/lun_0/${mappedLinkName}` },
+      { op: "read", path: `${acl}/auth/userid` },
+      { op: "read", path: `${acl}/info` },
+      { op: "read", path: `${tpg}/attrib/authentication` },
+      { op: "read", path: `${tpg}/enable` },
+    ];
+    const results = await this.#retried(doing, operations, o);
+    const [userid, , authentication, enabled] = results.slice(-4).map((result) => textOf(result)?.trim());
+    if (chap !== undefined && userid !== chap.userid) {
+      throw this.#error("internal", `${doing}: the CHAP user id does not read back`);
+    }
+    if (chap === undefined && authentication === "1") {
+      throw this.#error("precondition", `${doing}: the target demands CHAP and no credentials were given`);
+    }
+    if (enabled !== "1") throw this.#error("precondition", `${doing}: the target is not enabled`);
+  }
+
+  /**
+   * The fence: ends the initiator's session and keeps it out. Needs nothing of the initiator, which may be dead. The TPG is
+   * closed meanwhile: with the mapped LUN gone and the session alive, LIO would answer LUN 0 with zeros (hosts.md, fencing).
+   * Other initiators of this target come back by themselves within seconds.
+   */
+  async removeInitiator(target: Iqn, initiator: Iqn, o: CallOptions): Promise<void> {
+    const doing = `fence ${initiator} off ${target}`;
+    const acl = aclPath(target, initiator);
+    const tpg = tpgPath(target);
+    const gone = ["ENOENT"];
+    const operations: FileOperation[] = [
+      { op: "list", path: acl },
+      { op: "write", path: `${tpg}/enable`, content: "0", tolerate: ["EINVAL"] },
+      { op: "unlink", path: `${acl}/lun_0/${mappedLinkName}`, tolerate: gone },
+      { op: "rmdir", path: `${acl}/lun_0`, tolerate: gone },
+      { op: "rmdir", path: acl, tolerate: gone },
+      { op: "write", path: `${tpg}/enable`, content: "1", tolerate: ["EINVAL"] },
+      ...fenceReads(tpg),
+    ];
+    let results: readonly FileResult[];
+    try {
+      results = await retry(async () => await this.#executor.files(operations, o), isTransient, o.signal, backoff);
+    } catch (error) {
+      const alreadyGone = isErrno(error, ["ENOENT"]) && error.index === 0;
+      if (!alreadyGone) throw this.#wrap(doing, error);
+      results = await this.#executor.files(fenceReads(tpg), o);
+      // A fence that was cut off after the ACL went and before the TPG was opened again.
+      if (textOf(results.at(-1))?.trim() === "0") {
+        const reopen: FileOperation = { op: "write", path: `${tpg}/enable`, content: "1", tolerate: ["EINVAL"] };
+        results = await this.#retried(doing, [reopen, ...fenceReads(tpg)], o);
+      }
+    }
+    if (entriesOf(results.at(-2))?.includes(initiator) === true) {
+      throw this.#error("internal", `${doing}: its ACL is still there`);
+    }
+    if (textOf(results.at(-1))?.trim() === "0") throw this.#error("internal", `${doing}: the target stayed disabled`);
+  }
+
+  async #state(key: ExportKey, o: CallOptions): Promise<ReturnType<typeof readState>> {
+    return readState(key, await this.#executor.files(stateReads(key), o));
+  }
+
+  async #retried(doing: string, operations: readonly FileOperation[], o: CallOptions): Promise<readonly FileResult[]> {
+    try {
+      return await retry(async () => await this.#executor.files(operations, o), isTransient, o.signal, backoff);
+    } catch (error) {
+      throw this.#wrap(doing, error);
+    }
+  }
+
+  #wrap(doing: string, error: unknown, hint?: string): StorageError {
+    const message = `${doing} on ${this.#executor.host}`;
+    if (!(error instanceof FileOperationError)) return wrapError(message, error);
+    // A missing configfs directory means the export is not there; errno alone cannot say of what.
+    const reason = error.errno === "ENOENT" ? "precondition" : isTransient(error) ? "busy" : error.reason;
+    return new StorageError(reason, message, {
+      cause: error,
+      details: error.details,
+      ...(hint === undefined ? {} : { hint }),
+    });
+  }
+
+  #error(reason: StorageError["reason"], doing: string): StorageError {
+    const { host } = this.#executor;
+    return new StorageError(reason, `on ${host}: ${doing}`, { details: { host } });
+  }
+}
+
+function fenceReads(tpg: string): FileOperation[] {
+  return [
+    { op: "list", path: `${tpg}/acls`, tolerate: ["ENOENT"] },
+    { op: "read", path: `${tpg}/enable`, tolerate: ["ENOENT"] },
+  ];
+}
+
+/** Written without a newline, which LIO would keep as part of the value. `NULL` is its word for "none". */
+function credentialWrites(acl: string, chap: Chap): FileOperation[] {
+  const { userid, password, mutualUserid = "NULL", mutualPassword } = chap;
+  return [
+    { op: "write", path: `${acl}/auth/userid`, content: userid },
+    { op: "write", path: `${acl}/auth/password`, content: password.reveal(), secret: true },
+    { op: "write", path: `${acl}/auth/userid_mutual`, content: mutualUserid },
+    { op: "write", path: `${acl}/auth/password_mutual`, content: mutualPassword?.reveal() ?? "NULL", secret: true },
+  ];
+}
+
+/** LIO keeps 255 bytes (iscsi_target_auth.h); open-iscsi reads its record by lines. */
+function requireChap({ userid, password, mutualUserid, mutualPassword }: Chap): void {
+  if ((mutualUserid === undefined) !== (mutualPassword === undefined)) {
+    throw invalidField("chap", "mutual user id and password come together");
+  }
+  const values = { userid, password: password.reveal(), mutualUserid, mutualPassword: mutualPassword?.reveal() };
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined) continue;
+    const bad = value === "" || value.startsWith("NULL") || hasControlCharacter(value) || Buffer.byteLength(value) > 255;
+    if (bad) throw invalidField(`chap.${name}`, "must be 1 to 255 printable bytes that do not begin with NULL");
+  }
+}
+
+function isErrno(error: unknown, errnos: readonly string[]): error is FileOperationError {
+  return error instanceof FileOperationError && errnos.includes(error.errno);
+}
+
+function isTransient(error: unknown): boolean {
+  return isErrno(error, transient);
+}
+
+/** Enabling a backstore opens its device. */
+function isMissingDevice(error: unknown): boolean {
+  return isErrno(error, ["ENOENT"]) && /\/core\/iblock_0\/[^/]+\/enable$/.test(error.operation.path);
+}

@@ -1,0 +1,91 @@
+import type { Reason } from "@zfsilo/lib";
+import { describe, expect, it } from "vitest";
+import { toolFailure } from "../tool.ts";
+import { readFailures } from "../testing/testdata.ts";
+import { zfsFailures } from "./errors.ts";
+
+const captured: Readonly<Record<string, Reason>> = {
+  "create-bad-char": "invalid_argument",
+  "create-bad-name": "invalid_argument",
+  "create-bad-property": "invalid_argument",
+  "create-bad-value": "invalid_argument",
+  "create-bad-volblocksize": "invalid_argument",
+  "create-exists": "already_exists",
+  "create-long-name": "invalid_argument",
+  "create-no-parent": "precondition",
+  "create-no-pool": "not_found",
+  "create-out-of-space": "no_space",
+  "create-parent-exists": "already_exists",
+  "create-zero": "invalid_argument",
+  "destroy-absent": "not_found",
+  "destroy-busy": "busy",
+  "destroy-exported": "busy",
+  "destroy-has-children": "has_dependents",
+  "destroy-has-snapshots": "has_dependents",
+  "destroy-no-pool": "not_found",
+  "destroy-r-has-clones": "has_dependents",
+  "destroy-snapshot-absent": "not_found",
+  "destroy-snapshot-with-clone": "has_dependents",
+  "get-parent-absent": "not_found",
+  "get-volume-absent": "not_found",
+  "get-volume-no-pool": "not_found",
+  "hold-twice": "already_exists",
+  "list-no-pool": "not_found",
+  "permission-denied": "permission_denied",
+  "release-unknown": "not_found",
+  "rename-exists": "already_exists",
+  "set-absent": "not_found",
+  "set-nosuch": "invalid_argument",
+  "set-quota": "invalid_argument",
+  "set-volblocksize": "invalid_argument",
+  "set-volsize-odd": "invalid_argument",
+  "set-volsize-too-big": "no_space",
+  "snapshot-exists": "already_exists",
+  "snapshot-no-dataset": "not_found",
+};
+
+/** Seen on ZFS 2.1.11, without a file of their own. */
+const seen: readonly (readonly [stderr: string, reason: Reason])[] = [
+  ["cannot destroy snapshot tank/z1@s: dataset is busy", "busy"],
+  ["cannot destroy 'tank': operation does not apply to pools\nuse 'zfs destroy -r tank'", "precondition"],
+  ["cannot unmount '/tank/fs/k': pool or dataset is busy", "busy"],
+  ["cannot rollback to 'tank/z1@s': more recent snapshots or bookmarks exist\nuse '-r' to force deletion", "has_dependents"],
+  ["cannot promote 'tank/z1': not a cloned filesystem", "precondition"],
+  ["cannot receive new filesystem stream: destination 'tank/z3' exists\nmust specify -F to overwrite it", "already_exists"],
+  ["cannot set property for 'tank/z1': 'volblocksize' is readonly", "invalid_argument"],
+  ["bad property list: invalid property 'nosuch'\nusage:", "invalid_argument"],
+  ["cannot open 'tank/z1': pool I/O is currently suspended", "unavailable"],
+  ["internal error: Invalid exchange", "internal"],
+  ["", "internal"],
+];
+
+const reasonOf = (exitCode: number, stderr: string): Reason =>
+  toolFailure("give", "try", ["zfs"], { exitCode, stdout: "", stderr }, zfsFailures).reason;
+
+describe("zfs failures", () => {
+  it.each(readFailures(import.meta.url))("$name", ({ name, exitCode, stderr }) => {
+    expect(reasonOf(exitCode, stderr)).toBe(captured[name]);
+  });
+
+  it("has a captured file for each expectation", () => {
+    expect(readFailures(import.meta.url).map(({ name }) => name)).toEqual(Object.keys(captured).sort());
+  });
+
+  it.each(seen)("%s", (stderr, reason) => {
+    expect(reasonOf(1, stderr)).toBe(reason);
+  });
+
+  it("has no rule that nothing here needs", () => {
+    const texts = [...readFailures(import.meta.url).map(({ stderr }) => stderr), ...seen.map(([stderr]) => stderr)];
+    const unused = zfsFailures.filter(
+      (rule) => !texts.some((text) => zfsFailures.find(({ pattern }) => pattern.test(text)) === rule),
+    );
+    expect(unused).toEqual([]);
+  });
+
+  it("keeps the complaint in the cause and out of the message", () => {
+    const failure = toolFailure("give", "create volume tank/z1", ["zfs"], { exitCode: 1, stdout: "", stderr: "no\n" }, []);
+    expect(failure.message).toBe("create volume tank/z1 on give");
+    expect(failure.cause).toEqual(new Error("zfs exited with 1: no"));
+  });
+});

@@ -1,0 +1,174 @@
+import { bytes, parseBytes, type Bytes } from "@zfsilo/lib";
+import { z } from "zod";
+import { zfsOptions } from "./options.ts";
+import { parsePoolName, type DatasetName, type PoolName } from "./names.ts";
+
+export interface Pool {
+  readonly name: PoolName;
+  readonly guid: string;
+  /** 0 for a pool too broken to tell (`-` in zpool's output). */
+  readonly sizeBytes: Bytes;
+  readonly allocatedBytes: Bytes;
+  readonly freeBytes: Bytes;
+  /** ONLINE, DEGRADED, FAULTED, OFFLINE, UNAVAIL, REMOVED or SUSPENDED. */
+  readonly health: string;
+  readonly readonly: boolean;
+}
+
+/** Whose volume this is. Read from properties set on the dataset itself, never from inherited ones. */
+export interface Owner {
+  readonly volume: string;
+  readonly cluster: string;
+}
+
+export interface Zvol {
+  readonly dataset: DatasetName;
+  readonly guid: string;
+  readonly sizeBytes: Bytes;
+  readonly volblocksizeBytes: Bytes;
+  /** 0 on a sparse volume. */
+  readonly refreservationBytes: Bytes;
+  readonly usedBytes: Bytes;
+  readonly referencedBytes: Bytes;
+  readonly logicalUsedBytes: Bytes;
+  readonly availableBytes: Bytes;
+  /** The snapshot this is a clone of. */
+  readonly origin?: string;
+  readonly createdAt: Date;
+  readonly owner?: Owner;
+  /** The human name the volume was given, for people who look at the pool. */
+  readonly displayName?: string;
+  /** `<fstype>:<uuid>` of the filesystem we made on it (I2). */
+  readonly formatted?: string;
+  /** Effective values of the options in zfsOptions. */
+  readonly properties: Readonly<Record<string, string>>;
+}
+
+export interface DatasetSpace {
+  readonly type: string;
+  readonly availableBytes: Bytes;
+  readonly usedBytes: Bytes;
+  readonly referencedBytes: Bytes;
+  /** 0 when there is no quota. */
+  readonly quotaBytes: Bytes;
+  readonly reservationBytes: Bytes;
+}
+
+export const poolColumns = "name,guid,size,allocated,free,health,readonly";
+export const volumeColumns = [
+  ...["type", "guid", "creation", "used", "available", "referenced", "logicalused", "origin"],
+  ...["volsize", "volblocksize", "refreservation", "compression", "sync", "logbias", "primarycache", "secondarycache"],
+  ...["copies", "dedup", "checksum", "zfsilo:volume", "zfsilo:cluster", "zfsilo:name", "zfsilo:formatted"],
+].join(",");
+export const spaceColumns = "type,available,used,referenced,quota,reservation";
+
+const size = z.string().regex(/^\d+$/).transform(parseBytes);
+/** `-` where a number does not apply, e.g. the size of a pool whose devices are gone. */
+const sizeOrNone = z.union([z.literal("-").transform(() => bytes(0)), size]);
+
+const poolLine = z.tuple([z.string(), z.string(), sizeOrNone, sizeOrNone, sizeOrNone, z.string(), z.enum(["on", "off", "-"])]);
+
+/** `tank\t13285710240985\t68182605824\t1024\t68182604800\tONLINE\toff` */
+export function parsePools(stdout: string): Pool[] {
+  return linesOf(stdout).map((line) => {
+    const [name, guid, sizeBytes, allocatedBytes, freeBytes, health, readonly] = poolLine.parse(line.split("\t"));
+    return { name: parsePoolName(name), guid, sizeBytes, allocatedBytes, freeBytes, health, readonly: readonly === "on" };
+  });
+}
+
+export interface Property {
+  readonly value: string;
+  /** `local`, `default`, `inherited from X`, `received`, `temporary` or `-`. */
+  readonly source: string;
+}
+export type PropertiesByDataset = ReadonlyMap<string, Readonly<Record<string, Property>>>;
+
+const propertyLine = z.tuple([z.string().min(1), z.string().min(1), z.string(), z.string()]);
+
+/** `tank/z1\tvolsize\t67108864\tlocal` */
+export function parseProperties(stdout: string): PropertiesByDataset {
+  const found = new Map<string, Record<string, Property>>();
+  for (const line of linesOf(stdout)) {
+    const [name, property, value, source] = propertyLine.parse(line.split("\t"));
+    const properties = found.get(name) ?? {};
+    properties[property] = { value, source };
+    found.set(name, properties);
+  }
+  return found;
+}
+
+const volumeProperties = z.object({
+  guid: z.string().regex(/^\d+$/),
+  creation: z.string().regex(/^\d+$/),
+  used: size,
+  available: size,
+  referenced: size,
+  logicalused: size,
+  origin: z.string(),
+  volsize: size,
+  volblocksize: size,
+  // `none` without -p; 0 with it (ZFS 2.1.11).
+  refreservation: z.union([z.literal("none").transform(() => bytes(0)), sizeOrNone]),
+});
+
+export function parseZvol(dataset: DatasetName, properties: Readonly<Record<string, Property>>): Zvol {
+  const values = Object.fromEntries(Object.entries(properties).map(([name, { value }]) => [name, value]));
+  const v = volumeProperties.parse(values);
+  const volume = localValue(properties["zfsilo:volume"]);
+  const cluster = localValue(properties["zfsilo:cluster"]);
+  const displayName = localValue(properties["zfsilo:name"]);
+  const formatted = localValue(properties["zfsilo:formatted"]);
+  const options = Object.keys(zfsOptions).flatMap((name) => {
+    const value = values[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return {
+    dataset,
+    guid: v.guid,
+    sizeBytes: v.volsize,
+    volblocksizeBytes: v.volblocksize,
+    refreservationBytes: v.refreservation,
+    usedBytes: v.used,
+    referencedBytes: v.referenced,
+    logicalUsedBytes: v.logicalused,
+    availableBytes: v.available,
+    createdAt: new Date(Number(v.creation) * 1000),
+    properties: Object.fromEntries(options),
+    ...(v.origin === "-" || v.origin === "" ? {} : { origin: v.origin }),
+    ...(volume === undefined || cluster === undefined ? {} : { owner: { volume, cluster } }),
+    ...(displayName === undefined ? {} : { displayName }),
+    ...(formatted === undefined ? {} : { formatted }),
+  };
+}
+
+const spaceProperties = z.object({
+  type: z.string(),
+  available: size,
+  used: size,
+  referenced: size,
+  quota: z.union([z.literal("none").transform(() => bytes(0)), sizeOrNone]),
+  reservation: z.union([z.literal("none").transform(() => bytes(0)), sizeOrNone]),
+});
+
+export function parseSpace(properties: Readonly<Record<string, Property>>): DatasetSpace {
+  const v = spaceProperties.parse(
+    Object.fromEntries(Object.entries(properties).map(([name, { value }]) => [name, value])),
+  );
+  return {
+    type: v.type,
+    availableBytes: v.available,
+    usedBytes: v.used,
+    referencedBytes: v.referenced,
+    quotaBytes: v.quota,
+    reservationBytes: v.reservation,
+  };
+}
+
+/** Only what was set on this very dataset speaks for it: a child inherits user properties of its parent. */
+function localValue(property: Property | undefined): string | undefined {
+  return property?.source === "local" ? property.value : undefined;
+}
+
+function linesOf(stdout: string): string[] {
+  return stdout.split("\n").filter((line) => line !== "");
+}
