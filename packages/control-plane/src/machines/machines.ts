@@ -48,15 +48,21 @@ export class Machines {
     return machine;
   }
 
+  /** A changed connection is used from the next `of` on; nothing has to be done before. */
+  hostChanged(host: HostRecord): void {
+    this.of(host);
+  }
+
   /** Drops the connection of a host that is no longer known. */
-  async forget(id: HostId): Promise<void> {
+  hostRemoved({ id }: Pick<HostRecord, "id">): void {
     const kept = this.#kept.get(id);
     this.#kept.delete(id);
-    await kept?.machine.executor.close();
+    void kept?.machine.executor.close();
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#kept.keys()].map((id) => this.forget(id)));
+    await Promise.all([...this.#kept.values()].map(({ machine }) => machine.executor.close()));
+    this.#kept.clear();
   }
 }
 

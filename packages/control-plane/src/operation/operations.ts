@@ -66,7 +66,7 @@ export class Operations<D> {
     });
   }
 
-  /** Claims the subject, then runs `work`, which checks the ground and begins at most one workflow. */
+  /** Claims the subject, then runs `work`, which checks the ground and begins what workflows it needs, one after another. */
   async submit<R>(request: Request, work: (begin: Begin<D>) => Promise<R>): Promise<R> {
     const print = fingerprint([request.kind, request.input]);
     const running = this.#claims.get(request.subject);
@@ -81,10 +81,18 @@ export class Operations<D> {
     return answer;
   }
 
-  /** Reads what a dead process left and finishes it. What cannot be finished yet blocks only its own subject. */
-  async recover(): Promise<void> {
+  /** Learns what a dead process left. From then on nothing acts on those subjects before their operation is finished. */
+  async load(): Promise<void> {
     for (const entry of await this.#options.store.listOpen()) this.#unfinished.set(entry.subject, entry);
-    await Promise.all([...this.#unfinished.keys()].map((subject) => this.retry(subject)));
+  }
+
+  /** Tries to finish everything that is open and runs nowhere, a few at a time. Resolves whether or not that worked. */
+  async retryUnfinished(): Promise<void> {
+    const subjects = [...this.#unfinished.keys()];
+    const worker = async (): Promise<void> => {
+      for (let next = subjects.pop(); next !== undefined; next = subjects.pop()) await this.retry(next);
+    };
+    await Promise.all(Array.from({ length: 8 }, worker));
   }
 
   /** Tries once more to finish what is open on the subject. Resolves whether or not that worked. */

@@ -1,3 +1,4 @@
+import { CommandError } from "@zfsilo/command";
 import { parseDatasetName, parseIqn, type Zvol } from "@zfsilo/host";
 import { reasonOf, type HostId } from "@zfsilo/lib";
 import type { Machine, Machines } from "../machines/machines.ts";
@@ -37,7 +38,7 @@ export async function observeVolume(deps: ObserveDeps, volume: VolumeRecord, sig
     ]);
     return {
       pools: new Map([[volume.pool, pool]]),
-      exports: new Map(found === undefined ? [] : [[volume.handle as string, found]]),
+      exports: new Map(found === undefined ? [] : [[volume.handle, found]]),
     };
   });
   const views = await Promise.all(
@@ -72,6 +73,8 @@ async function poolView(read: () => Promise<readonly Zvol[]>): Promise<PoolView>
   try {
     return new Map((await read()).map((zvol) => [zvol.dataset, zvol]));
   } catch (error) {
+    // The pool is there and the parent dataset is not: no volume was ever made in it.
+    if (reasonOf(error) === "not_found") return new Map();
     // zfs says "no such pool" through `unavailable` and the transport does too; only the former comes with an exit.
     if (reasonOf(error) === "unavailable" && !isUnreachable(error)) return "not_imported";
     throw error;
@@ -89,7 +92,7 @@ async function orUnreachable<T>(look: () => Promise<T>): Promise<T | undefined> 
 
 function isUnreachable(error: unknown): boolean {
   for (let link = error; link instanceof Error; link = link.cause) {
-    if (link.name === "CommandError") return true;
+    if (link instanceof CommandError && (link.reason === "unavailable" || link.reason === "timeout")) return true;
   }
   return false;
 }

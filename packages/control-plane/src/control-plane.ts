@@ -1,0 +1,136 @@
+import { KeyedMutex, newId, type Logger } from "@zfsilo/lib";
+import { SimWorld } from "@zfsilo/sim-host";
+import type { OperationState, RunnerObserver } from "@zfsilo/try";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "./config.ts";
+import { seedHosts } from "./host/seed-hosts.ts";
+import { connectHost } from "./machines/connect.ts";
+import { Machines } from "./machines/machines.ts";
+import { HostProbes } from "./machines/probes.ts";
+import { startMaintenance } from "./maintenance.ts";
+import { Metrics, type MetricSources } from "./metrics.ts";
+import { Operations } from "./operation/operations.ts";
+import { apiServer } from "./rpc/api.ts";
+import { parseListenAddress, type ListenAddress } from "./rpc/listen-address.ts";
+import { Readiness } from "./rpc/readiness.ts";
+import { loadAdminToken, Tokens } from "./rpc/tokens.ts";
+import { volumeService } from "./rpc/volume-service.ts";
+import { loadSecretKey } from "./secret-key.ts";
+import { openStores, type Stores } from "./store/open-stores.ts";
+import type { RequestDeps } from "./volume/volume-requests.ts";
+import type { WorkflowDeps } from "./workflow/deps.ts";
+import { workflows } from "./workflow/workflows.ts";
+
+export const version = "0.1.0";
+const features = ["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations"];
+
+export interface ControlPlaneOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** ZFSILO_SECRET_KEY. */
+  readonly secretKey: string | undefined;
+  /** SSH_AUTH_SOCK. */
+  readonly sshAgentSocket: string | undefined;
+}
+
+export interface ControlPlane {
+  readonly address: ListenAddress;
+  readonly adminTokenFile: string;
+  /** The simulated machines, for tests that look at them or break them. */
+  readonly world: SimWorld;
+  /** Takes no more calls, lets operations reach a step boundary, and lets go of everything, within 9 s. */
+  stop(): Promise<void>;
+}
+
+/** Puts the parts together. Nothing here decides anything. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const { config, log } = options;
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const key = await loadSecretKey({ fromEnvironment: options.secretKey, dataDir: config.dataDir });
+  const admin = await loadAdminToken(config.dataDir);
+  const stores = await openStores({ file: join(config.dataDir, "zfsilo.db"), key, log });
+  const clusterId = await stores.settings.choose("cluster_id", config.clusterId ?? newId("operation").slice("op_".length));
+  const world = await SimWorld.open({ file: join(config.dataDir, "simulated-hosts.jsonl") });
+
+  const readiness = new Readiness();
+  const { sshAgentSocket } = options;
+  const { hosts, volumes } = stores;
+  const machines: Machines = new Machines(hosts, (host) => connectHost(host, { world, sshAgentSocket, observer: metrics }));
+  const probes = new HostProbes(machines);
+  const metrics = new Metrics(metricSources(stores, probes));
+  const deps: WorkflowDeps = { volumes, hosts, machines, clusterId, turns: new KeyedMutex() };
+  const operations = new Operations({ store: stores.operations, deps, log, observer: observe(metrics), workflows });
+  const requests: RequestDeps = { ...deps, operations, iqnPrefix: config.iqnPrefix };
+  await operations.load();
+  await seedHosts(hosts, config.hosts);
+
+  const server = apiServer({
+    log,
+    readiness,
+    tokens: new Tokens([admin.known, ...config.tokens]),
+    calls: metrics,
+    metrics: () => metrics.collect(),
+    service: { hosts, capacity: probes, log, version, clusterId, features },
+    hosts: { hosts, volumes, probe: probes, observer: machines },
+    operations: { operations: stores.operations, watch: operations },
+    volumes: volumeService(requests),
+  });
+  const address = await server.start(parseListenAddress(config.listen, "ZFSILO_LISTEN"));
+  const maintenance = startMaintenance({
+    retryEveryMs: 30_000,
+    retryUnfinished: () => operations.retryUnfinished(),
+    operations: stores.operations,
+    retentionDays: config.operations.retentionDays,
+    log,
+  });
+  readiness.set(true);
+
+  return {
+    address,
+    adminTokenFile: admin.file,
+    world,
+    async stop() {
+      readiness.set(false);
+      maintenance[Symbol.dispose]();
+      await Promise.all([operations.stop(AbortSignal.timeout(6_000)), server.stop(7_000)]);
+      await machines.close();
+      await stores.close();
+      await world.close();
+    },
+  };
+}
+
+/** What the runner tells, as counters. */
+function observe(metrics: Metrics): RunnerObserver {
+  return {
+    changed: () => undefined,
+    stepEnded: ({ kind }, { name }, how) => {
+      metrics.step(kind, name, how);
+    },
+  };
+}
+
+/** A host that does not answer must not hold up a scrape. */
+const scrapeLimitMs = 5_000;
+
+function metricSources({ volumes, hosts, operations }: Stores, probes: HostProbes): MetricSources {
+  return {
+    volumesByStatus: () => volumes.countByStatus(),
+    async openOperations() {
+      const counts: Partial<Record<OperationState, number>> = {};
+      for (const { state } of await operations.listOpen()) counts[state] = (counts[state] ?? 0) + 1;
+      return counts;
+    },
+    async pools() {
+      const targets = (await hosts.all()).filter(({ roles }) => roles.includes("target"));
+      const spaces = await Promise.allSettled(
+        targets.map(async (host) => {
+          const found = await probes.capacity(host, undefined, AbortSignal.timeout(scrapeLimitMs));
+          return found.map(({ pool, sizeBytes, availableBytes }) => ({ host: host.id, pool, sizeBytes, freeBytes: availableBytes }));
+        }),
+      );
+      return spaces.flatMap((space) => (space.status === "fulfilled" ? space.value : []));
+    },
+  };
+}

@@ -1,0 +1,99 @@
+import { LocalExecutor, RecordingExecutor, SshExecutor, type Executor, type RecordedCall } from "@zfsilo/command";
+import { assertNever, StorageError } from "@zfsilo/lib";
+import type { SimWorld } from "@zfsilo/sim-host";
+import { recordCommand } from "../operation/trace.ts";
+import type { HostRecord } from "../store/model.ts";
+
+/** How a command ended: with exit 0, with another exit, or with none. */
+export type CommandOutcome = "ok" | "exit" | "timeout" | "unreachable" | "failed";
+
+/** Told about everything that ran on a host, for metrics. `outcome` is a closed set. */
+export interface CommandObserver {
+  hostCommand(tool: string, outcome: CommandOutcome, seconds: number): void;
+}
+
+export interface ConnectOptions {
+  readonly world: SimWorld;
+  /** SSH_AUTH_SOCK, for connections without a key file. */
+  readonly sshAgentSocket: string | undefined;
+  readonly observer: CommandObserver;
+}
+
+/** Size of each pool of a simulated target. Nothing is allocated for it. */
+const simulatedPoolBytes = 64n << 30n;
+
+/** The executor for a host's connection; everything it runs is attributed to the running step and counted. */
+export function connectHost(host: HostRecord, options: ConnectOptions): Executor {
+  return new RecordingExecutor(executorFor(host, options), {
+    maxCalls: 0,
+    onCall: (call) => {
+      observeCall(call, options.observer);
+    },
+  });
+}
+
+function executorFor(host: HostRecord, { world, sshAgentSocket }: ConnectOptions): Executor {
+  const { connection, id } = host;
+  switch (connection.kind) {
+    case "local":
+      return new LocalExecutor(id);
+    case "ssh":
+      return new SshExecutor(id, {
+        address: connection.address,
+        port: connection.port,
+        user: connection.user,
+        knownHostsFile: connection.knownHostsFile,
+        ...(connection.privateKeyFile === ""
+          ? { agentSocket: requireAgent(host, sshAgentSocket) }
+          : { privateKeyFile: connection.privateKeyFile }),
+      });
+    case "simulated":
+      world.addMachine({
+        name: id,
+        pools: host.pools.map(({ name }) => ({ name, sizeBytes: simulatedPoolBytes })),
+        addresses: host.portals.map(({ address }) => address),
+        initiatorName: host.initiatorIqn === "" ? `iqn.2026-01.io.zfsilo.sim:${id.replaceAll("_", "-")}` : host.initiatorIqn,
+      });
+      return world.executor(id);
+    default:
+      return assertNever(connection);
+  }
+}
+
+function requireAgent(host: HostRecord, socket: string | undefined): string {
+  if (socket !== undefined && socket !== "") return socket;
+  throw new StorageError("precondition", `connect to hosts/${host.id}: it has no private key file and there is no ssh agent`, {
+    details: { host: `hosts/${host.id}` },
+    hint: "Set ssh.private_key_file of the host, or start the control plane with SSH_AUTH_SOCK.",
+  });
+}
+
+function observeCall(call: RecordedCall, observer: CommandObserver): void {
+  const { argv, operations = [], host, durationMs, exitCode, error, stderr } = call;
+  const command = argv === undefined ? operations.map(({ op, path }) => `${op} ${path}`).join("\n") : argv.join(" ");
+  const failed = error !== undefined || (exitCode ?? 0) !== 0;
+  recordCommand({
+    host: `hosts/${host}`,
+    command,
+    exitCode: exitCode ?? (error === undefined ? 0 : -1),
+    error: error?.message ?? (failed ? (stderr ?? "") : ""),
+    durationMs,
+  });
+  observer.hostCommand(argv === undefined ? "files" : toolOf(argv[0]), outcomeOf(call), durationMs / 1000);
+}
+
+function outcomeOf({ exitCode, error }: RecordedCall): CommandOutcome {
+  if (error === undefined) return (exitCode ?? 0) === 0 ? "ok" : "exit";
+  if (error.reason === "timeout") return "timeout";
+  return error.reason === "unavailable" ? "unreachable" : "failed";
+}
+
+/** Programs that may be named in a metric; anything else is `other`, so that the label set stays closed. */
+const tools: ReadonlySet<string> = new Set([
+  ...["zfs", "zpool", "iscsiadm", "mount", "umount", "blkid", "cmp", "udevadm", "modprobe", "stat"],
+  ...["mkfs.ext4", "mkfs.xfs", "e2fsck", "xfs_repair", "resize2fs", "xfs_growfs", "dumpe2fs", "xfs_info"],
+]);
+
+function toolOf(program: string): string {
+  return tools.has(program) ? program : "other";
+}

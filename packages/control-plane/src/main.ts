@@ -1,0 +1,58 @@
+import { errorChain, createLogger, StorageError } from "@zfsilo/lib";
+import { readFile } from "node:fs/promises";
+import { parseConfig } from "./config.ts";
+import { startControlPlane } from "./control-plane.ts";
+import { formatListenAddress } from "./rpc/listen-address.ts";
+
+/** After this the process ends whatever still runs; the journal tells the next start what that was. */
+const stopLimitMs = 9_500;
+
+/** The only place that reads the environment. */
+async function main(): Promise<void> {
+  const { env } = process;
+  const file = env["ZFSILO_CONFIG"];
+  const config = parseConfig(env, file === undefined || file === "" ? undefined : await readConfig(file));
+  const log = createLogger(config.logLevel);
+  const controlPlane = await startControlPlane({
+    config,
+    log,
+    secretKey: env["ZFSILO_SECRET_KEY"],
+    sshAgentSocket: env["SSH_AUTH_SOCK"],
+  });
+  console.log(`zfsilo listening on http://${formatListenAddress(controlPlane.address)}`);
+  console.log(`admin token: ${controlPlane.adminTokenFile}`);
+
+  const stop = (signal: string): void => {
+    log.info({ signal }, "stopping");
+    setTimeout(() => {
+      log.warn("not everything ended in time; the next start takes it up");
+      process.exit(0);
+    }, stopLimitMs).unref();
+    controlPlane.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error({ err: error }, "stopping failed");
+        process.exit(1);
+      },
+    );
+  };
+  process.once("SIGTERM", stop);
+  process.once("SIGINT", stop);
+}
+
+async function readConfig(name: string): Promise<{ name: string; text: string }> {
+  try {
+    return { name, text: await readFile(name, "utf8") };
+  } catch (error) {
+    throw new StorageError("invalid_argument", `read the configuration file ${name}`, {
+      cause: error,
+      hint: "Correct ZFSILO_CONFIG, or unset it to start on the embedded default.",
+    });
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(`zfsilo cannot start: ${errorChain(error)}`);
+  if (error instanceof StorageError && error.hint !== undefined) console.error(error.hint);
+  process.exit(1);
+});

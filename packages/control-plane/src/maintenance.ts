@@ -1,0 +1,37 @@
+import type { Logger } from "@zfsilo/lib";
+import type { OperationStore } from "./store/stores.ts";
+
+export interface MaintenanceOptions {
+  /** How often open operations that nothing runs are tried again. */
+  readonly retryEveryMs: number;
+  readonly retryUnfinished: () => Promise<void>;
+  readonly operations: Pick<OperationStore, "prune">;
+  /** Operations that ended longer ago are forgotten. */
+  readonly retentionDays: number;
+  readonly log: Logger;
+}
+
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
+
+/** What goes on by itself while the control plane runs. Ends when disposed; never keeps the process up. */
+export function startMaintenance(options: MaintenanceOptions): Disposable {
+  const guarded = (what: string, work: () => Promise<unknown>) => (): void => {
+    work().catch((error: unknown) => {
+      options.log.error({ err: error }, `${what} failed; it is tried again later`);
+    });
+  };
+  const prune = guarded("forgetting old operations", () =>
+    options.operations.prune(new Date(Date.now() - options.retentionDays * dayMs)),
+  );
+  const retry = guarded("finishing open operations", options.retryUnfinished);
+  const timers = [setInterval(retry, options.retryEveryMs), setInterval(prune, hourMs)];
+  for (const timer of timers) timer.unref();
+  retry();
+  prune();
+  return {
+    [Symbol.dispose]() {
+      for (const timer of timers) clearInterval(timer);
+    },
+  };
+}
