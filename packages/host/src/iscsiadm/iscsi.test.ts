@@ -65,6 +65,17 @@ describe("sessions", () => {
     expect(executor.batches).toHaveLength(1);
   });
 
+  it("are looked for by id, and one whose id was given anew meanwhile is not taken", async () => {
+    const executor = new ScriptedExecutor({ nodes: sessions() });
+    const found = await new Iscsi(executor).findSession({ target }, o);
+    expect(found).toMatchObject({ sid: 2, devices: [{ name: "sda" }] });
+    expect(executor.log.every((line) => !line.includes("session3"))).toBe(true);
+    executor.onBatch = (index): void => {
+      if (index === 3) executor.nodes.set("/sys/class/iscsi_session/session2/targetname", "iqn.2026-01.io.zfsilo:other\n");
+    };
+    expect(await new Iscsi(executor).findSession({ target }, o)).toBeUndefined();
+  });
+
   it("are none on a host without any", async () => {
     expect(await new Iscsi(new ScriptedExecutor()).listSessions(o)).toEqual([]);
   });

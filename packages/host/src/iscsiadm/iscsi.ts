@@ -18,7 +18,7 @@ import {
   type NodeRecord,
   type NodeRecordKey,
 } from "./record.ts";
-import { readSessions, sessionReads, type Session } from "./sessions.ts";
+import { readSessionIds, readSessions, sessionNameReads, sessionReads, type Session } from "./sessions.ts";
 
 export interface StoredNodeRecord {
   readonly target: string;
@@ -143,13 +143,14 @@ export class Iscsi {
 
   /** Every session of the host with its devices, in one round trip. */
   async listSessions(o: CallOptions): Promise<Session[]> {
-    return readSessions(await this.#executor.files(sessionReads, o));
+    return readSessions(await this.#executor.files(sessionReads(), o));
   }
 
   /** The session to a target through one interface (default: the host's own). */
   async findSession({ target, iface }: SessionKey, o: CallOptions): Promise<Session | undefined> {
     const name = interfaceName(iface);
-    return (await this.listSessions(o)).find((session) => session.target === target && session.iface === name);
+    const [sid] = readSessionIds(await this.#executor.files(sessionNameReads, o), target, name);
+    return sid === undefined ? undefined : (await this.#readSessions([sid], { target, name }, o))[0];
   }
 
   /** Logs in by the record, unless a session is there, and returns the session as sysfs shows it once it is logged in. */
@@ -157,7 +158,9 @@ export class Iscsi {
     const key: SessionKey = { target, ...(iface === undefined ? {} : { iface }) };
     using _turn = await this.#logins.acquire(`${target} ${interfaceName(iface)}`, o.signal);
     const doing = `log in to ${target} at ${formatPortal(portal)}`;
-    if ((await this.findSession(key, o)) === undefined) await this.#login(doing, { target, portal }, iface, o);
+    const present = await this.findSession(key, o);
+    if (present?.state === "LOGGED_IN") return present;
+    if (present === undefined) await this.#login(doing, { target, portal }, iface, o);
     try {
       // A session that was there may be recovering; iscsiadm's success is read back here too (I4).
       return await waitFor(
@@ -185,12 +188,11 @@ export class Iscsi {
     const name = interfaceName(iface);
     using _turn = await this.#logins.acquire(`${target} ${name}`, o.signal);
     const doing = `log out of ${target}`;
-    const results = await this.#executor.files([mountinfoRead, ...sessionReads], o);
+    const results = await this.#executor.files([mountinfoRead, ...sessionNameReads], o);
     const mounts = parseMountinfo(textOf(results[0]) ?? "");
-    const sessions = readSessions(results.slice(1)).filter(
-      (session) => session.target === target && session.iface === name,
-    );
-    if (sessions.length === 0) return;
+    const sids = readSessionIds(results.slice(1), target, name);
+    if (sids.length === 0) return;
+    const sessions = await this.#readSessions(sids, { target, name }, o);
     const mounted = sessions.flatMap(({ devices }) => devices).flatMap((device) => mountsOfDevice(mounts, device));
     if (mounted[0] !== undefined) {
       throw new StorageError("precondition", `${doing} on ${this.#executor.host}: its device is mounted`, {
@@ -205,7 +207,10 @@ export class Iscsi {
     }
     await waitFor(
       `the session to ${target} to end`,
-      async () => ((await this.findSession({ target, ...(iface === undefined ? {} : { iface }) }, o)) === undefined ? true : undefined),
+      async () => {
+        const left = readSessionIds(await this.#executor.files(sessionNameReads, o), target, name);
+        return left.length === 0 ? true : undefined;
+      },
       o.signal,
       sessionBackoff,
     );
@@ -215,6 +220,19 @@ export class Iscsi {
   async rescan(sid: number, o: CallOptions): Promise<void> {
     const argv = ["iscsiadm", "-m", "session", "-r", String(sid), "--rescan"] as const;
     await this.#tool.run(`rescan session ${sid}`, argv, o);
+  }
+
+  /** Their ids were read before: one that ended meanwhile, whose id another may have got, is left out. */
+  async #readSessions(
+    sids: readonly number[],
+    { target, name }: { readonly target: Iqn; readonly name: string },
+    o: CallOptions,
+  ): Promise<Session[]> {
+    const reads = sids.map((sid) => sessionReads(sid));
+    const results = await this.#executor.files(reads.flat(), o);
+    return reads
+      .flatMap((one, index) => readSessions(results.slice(index * one.length, (index + 1) * one.length)))
+      .filter((session) => session.target === target && session.iface === name);
   }
 
   async #login(

@@ -30,26 +30,47 @@ export interface Session {
   readonly devices: readonly SessionDevice[];
 }
 
-const session = "/sys/class/iscsi_session/session*";
-const connection = "/sys/class/iscsi_connection/connection*";
-const unit = `${session}/device/target*/*`;
+const sessions = "/sys/class/iscsi_session/session";
+const connections = "/sys/class/iscsi_connection/connection";
 
-/** All of it in one batch of file reads: no iscsiadm, whose by-path links come seconds later (hosts.md). */
-export const sessionReads: readonly FileOperation[] = [
-  `${session}/targetname`,
-  `${session}/state`,
-  `${session}/initiatorname`,
-  `${session}/ifacename`,
-  `${connection}/persistent_address`,
-  `${connection}/persistent_port`,
-  `${unit}/block/*/size`,
-  `${unit}/vpd_pg80`,
-  `${unit}/state`,
-  `${unit}/block/*/dev`,
-].map((path) => ({ op: "read-glob", path }));
+/** Whose session is which, at two small reads a session. */
+export const sessionNameReads: readonly FileOperation[] = [
+  { op: "read-glob", path: `${sessions}*/targetname` },
+  { op: "read-glob", path: `${sessions}*/ifacename` },
+];
+
+/** The ids of the sessions to one target through one interface. */
+export function readSessionIds(results: readonly FileResult[], target: string, iface: string): number[] {
+  const ifaces = bySession(filesOf(results[1]));
+  return filesOf(results[0])
+    .filter(([path, name]) => name.trim() === target && ifaces.get(sessionOf(path)) === iface)
+    .map(([path]) => sessionOf(path));
+}
+
+/**
+ * One session, or all of the host, in one batch of file reads: no iscsiadm, whose by-path links come seconds later
+ * (hosts.md). Reading all costs with their number, so whoever wants one gives its id.
+ */
+export function sessionReads(sid?: number): readonly FileOperation[] {
+  const session = `${sessions}${sid ?? "*"}`;
+  const connection = `${connections}${sid === undefined ? "*" : `${sid}:*`}`;
+  const unit = `${session}/device/target*/*`;
+  return [
+    `${session}/targetname`,
+    `${session}/state`,
+    `${session}/initiatorname`,
+    `${session}/ifacename`,
+    `${connection}/persistent_address`,
+    `${connection}/persistent_port`,
+    `${unit}/block/*/size`,
+    `${unit}/vpd_pg80`,
+    `${unit}/state`,
+    `${unit}/block/*/dev`,
+  ].map((path) => ({ op: "read-glob", path }));
+}
 
 export function readSessions(results: readonly FileResult[]): Session[] {
-  const files = sessionReads.map((_, index) => filesOf(results[index]));
+  const files = sessionReads().map((_, index) => filesOf(results[index]));
   const [states, initiators, ifaces] = [1, 2, 3].map((index) => bySession(files[index] ?? []));
   const [addresses, ports] = [4, 5].map((index) => byConnection(files[index] ?? []));
   const devices = readDevices(files[6] ?? [], files[7] ?? [], files[8] ?? [], files[9] ?? []);

@@ -194,6 +194,7 @@ export class LioTarget {
 
   #wrap(doing: string, error: unknown, hint?: string): StorageError {
     const message = `${doing} on ${this.#executor.host}`;
+    if (error instanceof StorageError && error.message.startsWith(message)) return error;
     if (!(error instanceof FileOperationError)) return wrapError(message, error);
     // A missing configfs directory means the export is not there; errno alone cannot say of what.
     const reason = error.errno === "ENOENT" ? "precondition" : isTransient(error) ? "busy" : error.reason;

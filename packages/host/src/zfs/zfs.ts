@@ -41,7 +41,7 @@ export interface ExpectedOwner extends Owner {
 }
 
 /** Destroying right after creating is refused as busy while udev still probes the device (hosts.md, ZFS): bounded. */
-const busyBackoff = { firstMs: 50, maxMs: 1000, limitMs: 8000 };
+const busyBackoff = { firstMs: 50, maxMs: 1000, limitMs: 5000 };
 
 /** zfs and zpool. Every argument order and output is listed in COMMANDS.md. */
 export class Zfs {
