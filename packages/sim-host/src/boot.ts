@@ -1,0 +1,58 @@
+import { newFile, putDirectory, putFile } from "./files/file-tree.ts";
+import { forgetMounts } from "./files/mounts.ts";
+import { dropSessions } from "./iscsi/nexus.ts";
+import { forgetSession, sessionIds } from "./iscsi/session.ts";
+import type { Machine } from "./machine.ts";
+import type { KernelDoc } from "./model.ts";
+import { addZvolDevice, descendants, findDataset } from "./zfs/datasets.ts";
+
+/** What a Debian 12 machine has before anybody touched it. */
+const directories = ["/mnt", "/srv", "/media", "/tmp", "/run", "/root", "/home", "/var/lib/kubelet", "/etc/iscsi/nodes", "/etc/iscsi/ifaces"];
+
+function freshKernel(): KernelDoc {
+  return {
+    modules: ["ext4", "configfs", "zfs"],
+    nextZvol: 0,
+    nextSession: 1,
+    nextMount: 100,
+    nextDisk: 0,
+    freeDisks: [],
+  };
+}
+
+/** Installs the machine's own disk and starts its kernel. */
+export function install(machine: Machine, initiatorName: string | undefined): void {
+  const { model } = machine;
+  model.contents.put(machine.rootContent, { generation: 1, base: 0 });
+  model.files.put(machine.rootContent, newFile("directory", 0o755));
+  for (const path of directories) putDirectory(machine, path);
+  if (initiatorName !== undefined) {
+    putFile(machine, "/etc/iscsi/initiatorname.iscsi", `InitiatorName=${initiatorName}\n`, 0o600);
+  }
+  model.kernels.put(machine.name, freshKernel());
+}
+
+/**
+ * Cuts the power and starts again. Disks keep datasets and files; the kernel forgets targets, sessions, mounts, devices and
+ * modules, and /run is empty. Pools are imported again, with new device numbers. Filesystems that were mounted stay unclean.
+ */
+export function powerCycle(machine: Machine): void {
+  const { model, name } = machine;
+  for (const iqn of model.targets.children(name)) dropSessions(machine, iqn);
+  for (const sid of sessionIds(machine)) forgetSession(machine, sid);
+  for (const hba of model.hbas.children(name)) model.backstores.deleteTree(machine.at(hba));
+  for (const kind of [model.targets, model.hbas, model.listeners, model.devices]) kind.deleteTree(name);
+  forgetMounts(machine);
+  model.files.deleteTree(`${machine.rootContent}/run`);
+  putDirectory(machine, "/run");
+  model.kernels.put(name, freshKernel());
+  for (const pool of model.pools.children(name)) {
+    for (const dataset of descendants(machine, pool)) {
+      if (findDataset(machine, dataset)?.type !== "volume") continue;
+      const edited = model.datasets.edit(machine.at(dataset));
+      if (edited === undefined) continue;
+      edited.device = addZvolDevice(machine, dataset);
+      edited.link = "present";
+    }
+  }
+}

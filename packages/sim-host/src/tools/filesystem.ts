@@ -1,0 +1,154 @@
+import { contentOf } from "../content.ts";
+import { openDevice, type OpenDevice } from "../device.ts";
+import { errnoText, UnmodelledError } from "../failure.ts";
+import { mountAt } from "../files/mounts.ts";
+import { Vfs } from "../files/vfs.ts";
+import type { Machine } from "../machine.ts";
+import type { FilesystemDoc } from "../model.ts";
+import { done, failed, parseOptions, ToolFailure, type Program } from "../program.ts";
+import { isHeldBy, openFor } from "./block.ts";
+
+/** Tools that look at, check and grow a filesystem. */
+
+function filesystemOf(machine: Machine, device: OpenDevice): FilesystemDoc | undefined {
+  return device.content === undefined ? undefined : contentOf(machine.model, device.content).fs;
+}
+
+function editFilesystem(machine: Machine, device: OpenDevice): FilesystemDoc | undefined {
+  return device.content === undefined ? undefined : machine.model.contents.edit(device.content)?.fs;
+}
+
+function operand(program: string, args: readonly string[], flags: readonly string[]): { path: string; flags: ReadonlySet<string> } {
+  const options = parseOptions(program, args, { flags });
+  const [path, ...more] = options.rest;
+  if (path === undefined || more.length > 0) throw new UnmodelledError(`${program} ${args.join(" ")}`);
+  return { path, flags: options.flags };
+}
+
+export const e2fsck: Program = (machine, args) => {
+  const { path, flags } = operand("e2fsck", args, ["-p", "-f", "-n", "-y"]);
+  const banner = "e2fsck 1.47.0 (5-Feb-2023)\n";
+  const device = openFor(
+    machine,
+    path,
+    (errno) => new ToolFailure(8, `${banner}e2fsck: ${errnoText(errno)} while trying to open ${path}\nPossibly non-existent device?`),
+  );
+  if (isHeldBy(machine, device, "mount") && !flags.has("-n")) {
+    throw new ToolFailure(8, `${banner}${path} is mounted.\ne2fsck: Cannot continue, aborting.\n`);
+  }
+  const fs = filesystemOf(machine, device);
+  if (fs?.type !== "ext4") {
+    throw new ToolFailure(8, `${banner}ext2fs_open2: Bad magic number in super-block\ne2fsck: Superblock invalid, trying backup blocks...`);
+  }
+  const summary = `${path}: 11/65536 files (0.0% non-contiguous), ${BigInt(fs.used) / BigInt(fs.blockSize)}/${blocks(fs)} blocks\n`;
+  if (fs.damaged) {
+    if (!flags.has("-y")) throw new ToolFailure(4, `${path}: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n\t(i.e., without -a or -p options)`);
+    const edited = editFilesystem(machine, device);
+    if (edited !== undefined) edited.damaged = false;
+    return { exitCode: 1, stdout: summary, stderr: "" };
+  }
+  if (flags.has("-n")) return done(summary);
+  const edited = editFilesystem(machine, device);
+  // A journal left by a crash is replayed, which counts as clean. Only a forced check is a full one.
+  const full = flags.has("-f");
+  if (edited !== undefined) {
+    edited.writers = 0;
+    if (full) edited.mountedSinceCheck = false;
+  }
+  return done(fs.writers > 0 ? `${path}: recovering journal\n${summary}` : full ? summary : `${path}: clean, 11/65536 files\n`);
+};
+
+export const xfsRepair: Program = (machine, args) => {
+  const { path, flags } = operand("xfs_repair", args, ["-n"]);
+  if (!flags.has("-n")) throw new UnmodelledError("xfs_repair without -n");
+  const device = openFor(machine, path, (errno) => new ToolFailure(1, `${path}: ${errnoText(errno)}\n\nfatal error -- couldn't initialize XFS library`));
+  if (isHeldBy(machine, device, "mount")) throw new ToolFailure(1, `xfs_repair: ${path} contains a mounted and writable filesystem`);
+  const fs = filesystemOf(machine, device);
+  if (fs?.type !== "xfs" || fs.damaged) return failed(1, "Phase 1 - find and verify superblock...\nbad primary superblock - bad magic number !!!");
+  return done("Phase 1 - find and verify superblock...\nNo modify flag set, skipping filesystem flush and exiting.\n");
+};
+
+const resizeBanner = "resize2fs 1.47.0 (5-Feb-2023)\n";
+
+export const resize2fs: Program = (machine, args) => {
+  const { path } = operand("resize2fs", args, []);
+  const device = openFor(machine, path, (errno) => new ToolFailure(1, `${resizeBanner}open: ${errnoText(errno)} while opening ${path}`));
+  const fs = filesystemOf(machine, device);
+  if (fs?.type !== "ext4") {
+    throw new ToolFailure(1, `${resizeBanner}resize2fs: Bad magic number in super-block while trying to open ${path}\nCouldn't find valid filesystem superblock.`);
+  }
+  const online = isHeldBy(machine, device, "mount");
+  // Offline it wants a full check since the last mount.
+  if (!online && (fs.mountedSinceCheck || fs.writers > 0 || fs.damaged)) {
+    throw new ToolFailure(1, `${resizeBanner}Please run 'e2fsck -f ${path}' first.\n`);
+  }
+  const size = device.size - (device.size % BigInt(fs.blockSize));
+  const unit = fs.blockSize / 1024;
+  const count = size / BigInt(fs.blockSize);
+  if (size === BigInt(fs.size)) {
+    return done("", `${resizeBanner}The filesystem is already ${count} (${unit}k) blocks long.  Nothing to do!\n\n`);
+  }
+  if (size < BigInt(fs.size)) {
+    if (online) throw new ToolFailure(1, `${resizeBanner}resize2fs: On-line shrinking not supported`);
+    const least = BigInt(fs.used) / BigInt(fs.blockSize);
+    if (count < least) throw new ToolFailure(1, `${resizeBanner}resize2fs: New size smaller than minimum (${least})\n`);
+  }
+  const edited = editFilesystem(machine, device);
+  if (edited !== undefined) edited.size = size.toString();
+  return done(`The filesystem on ${path} is now ${count} (${unit}k) blocks long.\n\n`, resizeBanner);
+};
+
+export const xfsGrowfs: Program = (machine, args) => {
+  const { path } = operand("xfs_growfs", args, []);
+  const vfs = new Vfs(machine);
+  const mount = vfs.kind(path) === undefined ? undefined : mountAt(machine, vfs.resolve(path));
+  if (mount?.device === undefined || mount.fstype !== "xfs") return failed(1, `xfs_growfs: ${path} is not a mounted XFS filesystem`);
+  const device = openDevice(machine, mount.device);
+  const fs = filesystemOf(machine, device);
+  if (fs === undefined) return failed(1, `xfs_growfs: XFS_IOC_FSGROWFSDATA xfsctl failed: Input/output error`);
+  const before = blocks(fs);
+  const edited = editFilesystem(machine, device);
+  const size = device.size - (device.size % BigInt(fs.blockSize));
+  if (edited !== undefined && size > BigInt(fs.size)) edited.size = size.toString();
+  const after = size / BigInt(fs.blockSize);
+  return done(`${geometry(fs)}${after > before ? `data blocks changed from ${before} to ${after}\n` : ""}`);
+};
+
+export const dumpe2fs: Program = (machine, args) => {
+  const { path, flags } = operand("dumpe2fs", args, ["-h"]);
+  if (!flags.has("-h")) throw new UnmodelledError("dumpe2fs without -h");
+  const banner = "dumpe2fs 1.47.0 (5-Feb-2023)\n";
+  const device = openFor(machine, path, (errno) => new ToolFailure(1, `${banner}dumpe2fs: ${errnoText(errno)} while trying to open ${path}`));
+  const fs = filesystemOf(machine, device);
+  if (fs?.type !== "ext4") throw new ToolFailure(1, `${banner}dumpe2fs: Bad magic number in super-block while trying to open ${path}`);
+  const free = (BigInt(fs.size) - BigInt(fs.used)) / BigInt(fs.blockSize);
+  const lines = [
+    `Filesystem volume name:   ${fs.label === "" ? "<none>" : fs.label}`,
+    `Filesystem UUID:          ${fs.uuid}`,
+    "Filesystem magic number:  0xEF53",
+    `Filesystem state:         ${fs.damaged ? "not clean with errors" : "clean"}`,
+    `Block count:              ${blocks(fs)}`,
+    `Free blocks:              ${free}`,
+    `Block size:               ${fs.blockSize}`,
+  ];
+  return done(lines.map((line) => `${line}\n`).join(""), banner);
+};
+
+export const xfsInfo: Program = (machine, args) => {
+  const { path } = operand("xfs_info", args, []);
+  const device = openFor(machine, path, (errno) => new ToolFailure(1, `${path}: ${errnoText(errno)}`));
+  const fs = filesystemOf(machine, device);
+  if (fs?.type !== "xfs") {
+    throw new ToolFailure(1, `xfs_info: ${path} is not a valid XFS filesystem (unexpected SB magic number 0x00000000)`);
+  }
+  return done(geometry(fs, path));
+};
+
+function geometry(fs: FilesystemDoc, path = "device"): string {
+  const count = blocks(fs);
+  return `meta-data=${path} isize=512    agcount=4, agsize=${count / 4n} blks\n         =                       sectsz=512   attr=2, projid32bit=1\ndata     =                       bsize=${fs.blockSize}   blocks=${count}, imaxpct=25\n         =                       sunit=0      swidth=0 blks\n`;
+}
+
+function blocks(fs: FilesystemDoc): bigint {
+  return BigInt(fs.size) / BigInt(fs.blockSize);
+}

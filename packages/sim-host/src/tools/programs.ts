@@ -1,0 +1,37 @@
+import { iscsiadm } from "../iscsi/iscsiadm.ts";
+import type { Program } from "../program.ts";
+import { zfs } from "../zfs/zfs.ts";
+import { zpool } from "../zfs/zpool.ts";
+import { blkid, cat, cmp, sha256sum } from "./block.ts";
+import { dumpe2fs, e2fsck, resize2fs, xfsGrowfs, xfsInfo, xfsRepair } from "./filesystem.ts";
+import { mkfsExt4, mkfsXfs } from "./mkfs.ts";
+import { mount, umount } from "./mount.ts";
+import { stat } from "./stat.ts";
+import { date, modprobe, perl, sync, udevadm } from "./system.ts";
+
+/** Every program that is modelled, by the name it is called by. */
+export const programs: Readonly<Record<string, Program>> = {
+  blkid,
+  cat,
+  cmp,
+  date,
+  dumpe2fs,
+  e2fsck,
+  iscsiadm,
+  "mkfs.ext4": mkfsExt4,
+  "mkfs.xfs": mkfsXfs,
+  modprobe,
+  mount,
+  perl,
+  resize2fs,
+  sha256sum,
+  stat,
+  sync,
+  udevadm,
+  umount,
+  xfs_growfs: xfsGrowfs,
+  xfs_info: xfsInfo,
+  xfs_repair: xfsRepair,
+  zfs,
+  zpool,
+};

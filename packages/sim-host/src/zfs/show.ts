@@ -1,0 +1,142 @@
+import type { Machine } from "../machine.ts";
+import type { DatasetDoc, SnapshotDoc } from "../model.ts";
+import { clonesOf, effective, findDataset, snapshotKey } from "./datasets.ts";
+import { isUserProperty, ruleOf, type DatasetKind } from "./properties.ts";
+import { available, usage } from "./space.ts";
+
+/** A property's value as `zfs get -p` prints it, and its source. `-` and `-` when it does not apply or is not set. */
+export interface Shown {
+  readonly value: string;
+  readonly source: string;
+}
+
+const absent: Shown = { value: "-", source: "-" };
+const fact = (value: bigint | number | string): Shown => ({ value: value.toString(), source: "-" });
+
+export function showProperty(machine: Machine, name: string, property: string): Shown {
+  if (property === "name") return fact(name);
+  const snapshot = name.includes("@");
+  const kind: DatasetKind = snapshot ? "snapshot" : (findDataset(machine, name)?.type ?? "filesystem");
+  if (isUserProperty(property)) return showUser(machine, name, property);
+  const rule = ruleOf(property);
+  if (rule?.on.includes(kind) !== true) return absent;
+  if (snapshot) {
+    const found = machine.model.snapshots.get(snapshotKey(machine, name));
+    return found === undefined ? absent : showSnapshot(machine, name, found, property);
+  }
+  const dataset = findDataset(machine, name);
+  if (dataset === undefined) return absent;
+  return rule.access === "computed" ? showComputed(machine, name, dataset, property) : showSetting(machine, name, property);
+}
+
+/** Snapshots take the user properties of their dataset unless they have their own. */
+function showUser(machine: Machine, name: string, property: string): Shown {
+  const [dataset = name] = name.split("@", 1);
+  if (dataset !== name) {
+    const own = machine.model.snapshots.get(snapshotKey(machine, name))?.props[property];
+    if (own !== undefined) return { value: own, source: "local" };
+  }
+  const found = effective(machine, dataset, property);
+  if (found === undefined) return absent;
+  const inherited = dataset !== name && found.source === "local";
+  return { value: found.value, source: inherited ? `inherited from ${dataset}` : found.source };
+}
+
+function showSetting(machine: Machine, name: string, property: string): Shown {
+  const found = effective(machine, name, property);
+  if (property !== "mountpoint" || found?.source === "local") return found ?? absent;
+  return mountpointOf(machine, name);
+}
+
+/** A mountpoint that is not set here is the place of the ancestor that sets one, and the rest of the name. */
+function mountpointOf(machine: Machine, name: string): Shown {
+  const inherited = effective(machine, name, "mountpoint");
+  if (inherited === undefined) return { value: `/${name}`, source: "default" };
+  const from = inherited.source.replace("inherited from ", "");
+  const fixed = inherited.value === "none" || inherited.value === "legacy";
+  return { value: fixed ? inherited.value : `${inherited.value}${name.slice(from.length)}`, source: inherited.source };
+}
+
+function showComputed(machine: Machine, name: string, dataset: DatasetDoc, property: string): Shown {
+  const used = usage(dataset);
+  const referenced = BigInt(dataset.space.referenced) + BigInt(dataset.space.inherited);
+  switch (property) {
+    case "type":
+      return fact(dataset.type);
+    case "creation":
+      return fact(dataset.created);
+    case "guid":
+      return fact(dataset.guid);
+    case "createtxg":
+      return fact(dataset.createTxg);
+    case "used":
+      return fact(used.total);
+    case "available":
+      return fact(available(machine.model, machine.at(name)));
+    case "referenced":
+    case "logicalreferenced":
+      return fact(referenced);
+    case "logicalused":
+      return fact(used.dataset + used.snapshots + used.children);
+    case "usedbydataset":
+      return fact(used.dataset);
+    case "usedbysnapshots":
+      return fact(used.snapshots);
+    case "usedbyrefreservation":
+      return fact(used.refreservation);
+    case "usedbychildren":
+      return fact(used.children);
+    case "compressratio":
+    case "refcompressratio":
+      return fact("1.00");
+    case "origin":
+      return dataset.origin === undefined ? absent : fact(dataset.origin);
+    case "mounted":
+      return fact(isMounted(machine, name) ? "yes" : "no");
+    default:
+      return absent;
+  }
+}
+
+export function isMounted(machine: Machine, name: string): boolean {
+  const place = showProperty(machine, name, "mountpoint").value;
+  return place.startsWith("/") && effective(machine, name, "canmount")?.value === "on";
+}
+
+function showSnapshot(machine: Machine, name: string, snapshot: SnapshotDoc, property: string): Shown {
+  switch (property) {
+    case "type":
+      return fact("snapshot");
+    case "creation":
+      return fact(snapshot.created);
+    case "guid":
+      return fact(snapshot.guid);
+    case "createtxg":
+      return fact(snapshot.createTxg);
+    case "used":
+      return fact(snapshotUsed(machine, name));
+    case "referenced":
+    case "logicalreferenced":
+      return fact(snapshot.referenced);
+    case "volsize":
+      return snapshot.volsize === undefined ? absent : fact(snapshot.volsize);
+    case "compressratio":
+    case "refcompressratio":
+      return fact("1.00");
+    case "clones":
+      return fact(clonesOf(machine, name).join(","));
+    case "userrefs":
+      return fact(Object.keys(snapshot.holds).length);
+    case "defer_destroy":
+      return fact("off");
+    default:
+      return absent;
+  }
+}
+
+/** What would be freed with a snapshot. Known exactly for the only one; data that several share belongs to none. */
+function snapshotUsed(machine: Machine, name: string): string {
+  const [dataset = ""] = name.split("@", 1);
+  const only = machine.model.snapshots.children(machine.at(dataset)).length === 1;
+  return only ? (findDataset(machine, dataset)?.space.snapshots ?? "0") : "0";
+}
