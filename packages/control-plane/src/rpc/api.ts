@@ -1,0 +1,67 @@
+import type { ConnectRouter, Interceptor, ServiceImpl } from "@connectrpc/connect";
+import { health, HostService, OperationService, reflectionV1, reflectionV1alpha, Service, VolumeService } from "@zfsilo/api";
+import type { Logger } from "@zfsilo/lib";
+import { healthService } from "./health.ts";
+import { hostService, type HostServiceDeps } from "./host-service.ts";
+import { httpRoutes, type HttpRoutes } from "./http-routes.ts";
+import { authInterceptor } from "./interceptors/auth.ts";
+import { callInterceptor, type CallObserver } from "./interceptors/call.ts";
+import { operationService, type OperationServiceDeps } from "./operation-service.ts";
+import type { Readiness } from "./readiness.ts";
+import { Reflection } from "./reflection.ts";
+import { RpcServer } from "./server.ts";
+import { service, type ServiceDeps } from "./service.ts";
+import type { Tokens } from "./tokens.ts";
+
+export interface ApiOptions {
+  readonly log: Logger;
+  readonly tokens: Tokens;
+  readonly readiness: Readiness;
+  readonly calls: CallObserver;
+  readonly metrics: HttpRoutes["metrics"];
+  readonly service: ServiceDeps;
+  readonly hosts: HostServiceDeps;
+  readonly operations: Omit<OperationServiceDeps, "stopping">;
+  readonly volumes: ServiceImpl<typeof VolumeService>;
+}
+
+const described = [
+  Service,
+  HostService,
+  VolumeService,
+  OperationService,
+  health.Health,
+  reflectionV1.ServerReflection,
+  reflectionV1alpha.ServerReflection,
+];
+
+/** The server with all that it offers; `start` it. */
+export function apiServer(options: ApiOptions): RpcServer {
+  const { log, readiness, tokens } = options;
+  // The first one is the outermost.
+  const interceptors: readonly Interceptor[] = [callInterceptor(log, options.calls), authInterceptor(tokens)];
+  return new RpcServer({
+    log,
+    interceptors,
+    otherwise: httpRoutes({ ready: () => readiness.ready, metrics: options.metrics }),
+    routes: (router, stopping) => {
+      addServices(router, options, stopping);
+    },
+  });
+}
+
+function addServices(router: ConnectRouter, options: ApiOptions, stopping: AbortSignal): void {
+  router.service(Service, service(options.service));
+  router.service(HostService, hostService(options.hosts));
+  router.service(VolumeService, options.volumes);
+  router.service(OperationService, operationService({ ...options.operations, stopping }));
+  const names = new Set(described.map(({ typeName }) => typeName));
+  router.service(health.Health, healthService(options.readiness, names, stopping));
+  const reflection = new Reflection(described);
+  router.service(reflectionV1.ServerReflection, {
+    serverReflectionInfo: (requests) => reflection.serverReflectionInfo(requests),
+  });
+  router.service(reflectionV1alpha.ServerReflection, {
+    serverReflectionInfo: (requests) => reflection.serverReflectionInfoAlpha(requests),
+  });
+}

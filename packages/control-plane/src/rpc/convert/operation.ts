@@ -1,0 +1,68 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  HostCommandSchema,
+  OperationErrorSchema,
+  OperationSchema,
+  OperationState,
+  OperationStepSchema,
+  StepState,
+  type HostCommand,
+  type Operation,
+  type OperationStep,
+} from "@zfsilo/api";
+import type { OperationState as StateWord, StepRecord, StepState as StepWord } from "@zfsilo/try";
+import type { CommandRecord, OperationRecord } from "../../store/stores.ts";
+
+const operationState = {
+  running: OperationState.RUNNING,
+  undoing: OperationState.UNDOING,
+  succeeded: OperationState.SUCCEEDED,
+  failed: OperationState.FAILED,
+  stuck: OperationState.STUCK,
+} as const satisfies Record<StateWord, OperationState>;
+
+const stepState = {
+  pending: StepState.PENDING,
+  running: StepState.RUNNING,
+  done: StepState.DONE,
+  failed: StepState.FAILED,
+  undone: StepState.UNDONE,
+  undo_failed: StepState.UNDO_FAILED,
+} as const satisfies Record<StepWord, StepState>;
+
+export function operationToMessage(operation: OperationRecord): Operation {
+  const { failure, endedAt } = operation;
+  return create(OperationSchema, {
+    name: `operations/${operation.id}`,
+    kind: operation.kind,
+    subject: operation.subject,
+    state: operationState[operation.state],
+    steps: operation.steps.map((step) => stepToMessage(step, operation.commands)),
+    ...(failure && {
+      error: create(OperationErrorSchema, {
+        reason: failure.reason.toUpperCase(),
+        message: failure.message,
+        hint: failure.hint ?? "",
+      }),
+    }),
+    createTime: timestampFromDate(operation.createdAt),
+    ...(endedAt && { endTime: timestampFromDate(endedAt) }),
+  });
+}
+
+function stepToMessage({ name, state, startedAt, endedAt }: StepRecord, commands: readonly CommandRecord[]): OperationStep {
+  return create(OperationStepSchema, {
+    name,
+    state: stepState[state],
+    ...(startedAt && { startTime: timestampFromDate(startedAt) }),
+    ...(endedAt && { endTime: timestampFromDate(endedAt) }),
+    commands: commands.filter(({ step }) => step === name).map(commandToMessage),
+  });
+}
+
+function commandToMessage({ host, command, exitCode, error, durationMs }: CommandRecord): HostCommand {
+  // Hosts are recorded by id or by name, whichever the executor was given.
+  const name = host.startsWith("hosts/") ? host : `hosts/${host}`;
+  return create(HostCommandSchema, { host: name, command, exitCode, error, durationMs });
+}

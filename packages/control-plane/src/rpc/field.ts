@@ -1,0 +1,34 @@
+import { invalidField, parseHostId, parseOperationId, parseVolumeId, StorageError, type HostId, type OperationId, type VolumeId } from "@zfsilo/lib";
+
+export { checkDisplayName, checkLabels } from "../text-rules.ts";
+
+/** `volumes/{id}`. The error names `field`. */
+export function parseVolumeName(name: string, field: string): VolumeId {
+  return parseName(name, field, "volumes/", parseVolumeId);
+}
+
+export function parseHostName(name: string, field: string): HostId {
+  return parseName(name, field, "hosts/", parseHostId);
+}
+
+export function parseOperationName(name: string, field: string): OperationId {
+  return parseName(name, field, "operations/", parseOperationId);
+}
+
+/** Names `field` in the refusal of an id. */
+export function parseResourceId<Id>(field: string, parse: () => Id): Id {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof StorageError) throw invalidField(field, error.message, error.hint);
+    throw error;
+  }
+}
+
+function parseName<Id>(name: string, field: string, prefix: string, parse: (id: string) => Id): Id {
+  if (!name.startsWith(prefix)) {
+    const problem = name === "" ? "is required" : `${JSON.stringify(name.slice(0, 80))} does not begin with ${prefix}`;
+    throw invalidField(field, problem, `Write ${prefix}ID.`);
+  }
+  return parseResourceId(field, () => parse(name.slice(prefix.length)));
+}

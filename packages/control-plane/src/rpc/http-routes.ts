@@ -1,0 +1,41 @@
+import type { HttpRequest, HttpResponse } from "./server.ts";
+
+export interface HttpRoutes {
+  readonly ready: () => boolean;
+  /** The text of /metrics and its content type. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
+}
+
+/** What probes and Prometheus ask over plain HTTP. Open to all: it names no volume and holds no secret. */
+export function httpRoutes({ ready, metrics }: HttpRoutes): (request: HttpRequest, response: HttpResponse) => void {
+  return (request, response) => {
+    const path = request.url?.split("?", 1)[0] ?? "";
+    if (!["/healthz", "/readyz", "/metrics"].includes(path)) {
+      send(response, 404, "there is nothing here; see the API description\n");
+    } else if (request.method !== "GET" && request.method !== "HEAD") {
+      send(response, 405, "only GET\n", { allow: "GET, HEAD" });
+    } else if (path === "/metrics") {
+      void metrics().then(
+        ({ contentType, text }) => {
+          send(response, 200, text, { "content-type": contentType });
+        },
+        () => {
+          send(response, 500, "metrics could not be collected\n");
+        },
+      );
+    } else if (path === "/healthz" || ready()) {
+      send(response, 200, "ok\n");
+    } else {
+      send(response, 503, "not ready\n");
+    }
+  };
+}
+
+function send(response: HttpResponse, status: number, text: string, headers: Readonly<Record<string, string>> = {}): void {
+  response.statusCode = status;
+  response.setHeader("content-type", "text/plain; charset=utf-8");
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  // The two kinds of response share this signature, but not a type that has it.
+  if ("stream" in response) response.end(text);
+  else response.end(text);
+}

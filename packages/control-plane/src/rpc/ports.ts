@@ -1,0 +1,43 @@
+import type { OperationId } from "@zfsilo/lib";
+import type { HostRecord } from "../store/model.ts";
+
+/** What the services need of the rest of the control plane. */
+
+export interface HostCheckResult {
+  /** Short name, e.g. `tool/zfs`. */
+  readonly name: string;
+  readonly state: "ok" | "warning" | "failed";
+  readonly observed: string;
+  /** How to mend it; empty when ok. */
+  readonly remedy: string;
+}
+
+/** Looks at a machine without changing it. */
+export interface HostProbe {
+  check(host: HostRecord, signal: AbortSignal): Promise<readonly HostCheckResult[]>;
+}
+
+export interface PoolCapacityResult {
+  readonly pool: string;
+  readonly availableBytes: bigint;
+  readonly usedBytes: bigint;
+  readonly sizeBytes: bigint;
+  /** As zpool prints it. */
+  readonly health: string;
+}
+
+/** Space in the pools of a host, or in the one named. Throws when the host does not answer. */
+export interface CapacityProbe {
+  capacity(host: HostRecord, pool: string | undefined, signal: AbortSignal): Promise<readonly PoolCapacityResult[]>;
+}
+
+/** Calls `listener` after each change of an operation until the returned function is called. */
+export interface OperationWatch {
+  subscribe(id: OperationId, listener: () => void): () => void;
+}
+
+/** Told when a host's record has changed or gone, so that a kept connection can be dropped. */
+export interface HostObserver {
+  hostChanged(host: HostRecord): void;
+  hostRemoved(host: HostRecord): void;
+}

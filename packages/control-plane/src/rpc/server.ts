@@ -1,0 +1,224 @@
+import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { StorageError, type Logger } from "@zfsilo/lib";
+import { once } from "node:events";
+import http from "node:http";
+import http2 from "node:http2";
+import net, { type AddressInfo, type Socket } from "node:net";
+import { formatListenAddress, type ListenAddress } from "./listen-address.ts";
+import { sniffProtocol } from "./sniff.ts";
+
+type Handler = ReturnType<typeof connectNodeAdapter>;
+export type HttpRequest = Parameters<Handler>[0];
+export type HttpResponse = Parameters<Handler>[1];
+
+export interface RpcServerOptions {
+  readonly log: Logger;
+  /** `stopping` aborts when the server begins to stop: streams without an end of their own must end then. */
+  readonly routes: (router: ConnectRouter, stopping: AbortSignal) => void;
+  readonly interceptors: readonly Interceptor[];
+  /** Requests that are no RPC of ours. */
+  readonly otherwise: (request: HttpRequest, response: HttpResponse) => void;
+  /** Default 10 s: how long a new connection may say nothing. */
+  readonly silenceTimeoutMs?: number;
+}
+
+export const maxMessageBytes = 4 * 1024 * 1024;
+
+/** A peer that vanished without a word is noticed by TCP after this and a few probes more. */
+const keepAliveProbeMs = 30_000;
+
+/** How long the rest of a message is read after its call was answered. */
+const lateBodyMs = 250;
+
+/** All protocols on one port: Connect, gRPC-Web and plain HTTP over HTTP/1.1, gRPC and Connect over cleartext HTTP/2. */
+export class RpcServer {
+  readonly #options: RpcServerOptions;
+  readonly #stopping = new AbortController();
+  readonly #sockets = new Set<Socket>();
+  readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #http1: http.Server;
+  readonly #http2: http2.Http2Server;
+  readonly #tcp: net.Server;
+  #inFlight = 0;
+  #idle: (() => void) | undefined;
+
+  constructor(options: RpcServerOptions) {
+    this.#options = options;
+    const adapter = connectNodeAdapter({
+      routes: (router) => {
+        options.routes(router, this.#stopping.signal);
+      },
+      interceptors: [...options.interceptors],
+      readMaxBytes: maxMessageBytes,
+      fallback: options.otherwise,
+    });
+    const handle = (request: HttpRequest, response: HttpResponse): void => {
+      this.#count(response);
+      readToTheEnd(request, response);
+      try {
+        adapter(withPlainAuthority(request), response);
+      } catch (error) {
+        options.log.error({ err: error, url: request.url }, "request could not be handled");
+        response.statusCode = 500;
+        response.end();
+      }
+    };
+    this.#http1 = http.createServer(handle);
+    // This server never listens, so the event that starts Node's check of headersTimeout and requestTimeout is missing
+    // (lib/_http_server.js, setupConnectionsTracking, Node 20).
+    this.#http1.emit("listening");
+    this.#http2 = http2.createServer(handle);
+    this.#http2.on("session", (session) => {
+      this.#track(session);
+    });
+    this.#http2.on("sessionError", (error) => {
+      options.log.debug({ err: error }, "HTTP/2 session failed");
+    });
+    this.#tcp = net.createServer((socket) => {
+      this.#accept(socket);
+    });
+  }
+
+  /** Where it listens; the port is the real one when 0 was asked for. */
+  async start(listen: ListenAddress): Promise<ListenAddress> {
+    this.#tcp.listen(listen.port, listen.host);
+    try {
+      await once(this.#tcp, "listening");
+    } catch (error) {
+      this.#closeHttp();
+      throw listenFailed(listen, error);
+    }
+    this.#tcp.on("error", (error) => {
+      this.#options.log.error({ err: error }, "the listening socket failed");
+    });
+    const { address, port } = this.#tcp.address() as AddressInfo;
+    return { host: address, port };
+  }
+
+  /** Takes no more calls, lets those that run end, and after `deadlineMs` cuts off what is left. */
+  async stop(deadlineMs: number): Promise<void> {
+    const closed = once(this.#tcp, "close");
+    this.#tcp.close();
+    this.#stopping.abort();
+    for (const session of this.#sessions) session.close();
+    await this.#drained(deadlineMs);
+    for (const session of this.#sessions) session.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+    this.#closeHttp();
+    await closed;
+  }
+
+  #accept(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, keepAliveProbeMs);
+    sniffProtocol(socket, this.#silenceTimeoutMs, (protocol) => {
+      if (protocol === "http2") {
+        // Takes what was put back by itself, and reads the socket's handle from then on.
+        this.#http2.emit("connection", socket);
+        return;
+      }
+      this.#http1.emit("connection", socket);
+      socket.resume();
+    });
+  }
+
+  #track(session: http2.ServerHttp2Session): void {
+    this.#sessions.add(session);
+    const silent = setTimeout(() => {
+      session.destroy();
+    }, this.#silenceTimeoutMs);
+    session.once("remoteSettings", () => {
+      clearTimeout(silent);
+    });
+    session.once("close", () => {
+      clearTimeout(silent);
+      this.#sessions.delete(session);
+    });
+  }
+
+  get #silenceTimeoutMs(): number {
+    return this.#options.silenceTimeoutMs ?? 10_000;
+  }
+
+  #count(response: HttpResponse): void {
+    this.#inFlight += 1;
+    if (this.#stopping.signal.aborted && response instanceof http.ServerResponse) response.setHeader("connection", "close");
+    response.once("close", () => {
+      this.#inFlight -= 1;
+      if (this.#inFlight === 0) this.#idle?.();
+    });
+  }
+
+  async #drained(deadlineMs: number): Promise<void> {
+    if (this.#inFlight === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+      timer = setTimeout(() => {
+        this.#options.log.warn({ calls: this.#inFlight }, "calls are cut off: they did not end in time");
+        resolve();
+      }, deadlineMs);
+    });
+    clearTimeout(timer);
+  }
+
+  #closeHttp(): void {
+    // Ends the timer that "listening" began; both throw or ignore that they never listened.
+    this.#http1.close(() => undefined);
+  }
+}
+
+/**
+ * A refusal that is answered before the message was read (above the limit, wrong length) leaves its rest unread. A client
+ * that sends first and then looks for the answer would wait for ever, so the rest is read and thrown away: giving up the
+ * iteration must not destroy the request, as it does by default.
+ */
+function readToTheEnd(request: HttpRequest, response: HttpResponse): void {
+  Object.defineProperty(request, Symbol.asyncIterator, { value: () => request.iterator({ destroyOnReturn: false }) });
+  if ("stream" in request) {
+    // Some clients give up their upload without a word when they have the answer, which would keep the stream for ever.
+    // A reset with NO_ERROR after a complete answer asks them to stop (RFC 9113, 8.1).
+    const { stream } = request;
+    stream.once("finish", () => {
+      if (stream.readableEnded) return;
+      request.resume();
+      const reset = setTimeout(() => {
+        stream.close(http2.constants.NGHTTP2_NO_ERROR);
+      }, lateBodyMs);
+      stream.once("close", () => {
+        clearTimeout(reset);
+      });
+    });
+    return;
+  }
+  response.once("finish", () => {
+    if (!request.complete) request.resume();
+  });
+}
+
+/**
+ * connect-node builds a URL of whatever the client calls this server, outside of any handler: a name that is no host
+ * (`%2Frun%2Fsock`) would end the process. Nothing here depends on it.
+ */
+function withPlainAuthority<R extends HttpRequest>(request: R): R {
+  request.headers.host = "localhost";
+  if ("stream" in request) request.headers[":authority"] = "localhost";
+  return request;
+}
+
+function listenFailed(listen: ListenAddress, error: unknown): StorageError {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const hints: Readonly<Record<string, string>> = {
+    EADDRINUSE: "Another process listens there: stop it, or choose another address with ZFSILO_LISTEN.",
+    EADDRNOTAVAIL: "This machine does not have that address: choose another with ZFSILO_LISTEN.",
+    EACCES: "Ports below 1024 need a privilege: choose another with ZFSILO_LISTEN.",
+  };
+  const hint = typeof code === "string" ? hints[code] : undefined;
+  return new StorageError("unavailable", `listen on ${formatListenAddress(listen)}`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

@@ -1,0 +1,123 @@
+import { createLogger, type Logger } from "@zfsilo/lib";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { Writable } from "node:stream";
+import { Metrics } from "../../src/metrics.ts";
+import { apiServer, type ApiOptions } from "../../src/rpc/api.ts";
+import { formatListenAddress } from "../../src/rpc/listen-address.ts";
+import type { CapacityProbe, HostProbe } from "../../src/rpc/ports.ts";
+import { Readiness } from "../../src/rpc/readiness.ts";
+import type { RpcServer } from "../../src/rpc/server.ts";
+import { loadAdminToken, Tokens } from "../../src/rpc/tokens.ts";
+import { loadSecretKey } from "../../src/secret-key.ts";
+import { openStores, type Stores } from "../../src/store/open-stores.ts";
+
+export interface RunningApi extends AsyncDisposable {
+  readonly url: string;
+  readonly address: string;
+  readonly token: string;
+  readonly stores: Stores;
+  readonly readiness: Readiness;
+  readonly server: RpcServer;
+  /** Log lines, parsed. */
+  readonly lines: Record<string, unknown>[];
+  readonly watchers: Set<() => void>;
+  /** What the ports answer; a test sets what it wants. */
+  readonly ports: { probe: HostProbe; capacity: CapacityProbe };
+}
+
+/** The real server on a port of the system's choice, over a real database file; only machines are missing. */
+export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptions["volumes"]): Promise<RunningApi> {
+  const dataDir = join(await mkdtemp(join(tmpdir(), "zfsilo-api-")), "data");
+  await mkdir(dataDir, { mode: 0o700 });
+  const lines: Record<string, unknown>[] = [];
+  const log = capturing(lines);
+  const stores = await openStores({
+    file: join(dataDir, "zfsilo.db"),
+    key: await loadSecretKey({ fromEnvironment: undefined, dataDir }),
+    log,
+  });
+  const admin = await loadAdminToken(dataDir);
+  const readiness = new Readiness();
+  const watchers = new Set<() => void>();
+  const ports: RunningApi["ports"] = {
+    probe: { check: () => Promise.resolve([]) },
+    capacity: { capacity: () => Promise.resolve([]) },
+  };
+  const metrics = new Metrics({
+    volumesByStatus: () => stores.volumes.countByStatus(),
+    openOperations: async () => ({ running: (await stores.operations.listOpen()).length }),
+    pools: () => Promise.resolve([{ host: "hst_give", pool: "tank", sizeBytes: 64n, freeBytes: 32n }]),
+  });
+  const server = apiServer({
+    log,
+    tokens: new Tokens([admin.known]),
+    readiness,
+    calls: metrics,
+    metrics: () => metrics.collect(),
+    service: {
+      hosts: stores.hosts,
+      capacity: { capacity: (host, pool, signal) => ports.capacity.capacity(host, pool, signal) },
+      log,
+      version: "0.1.0",
+      clusterId: "test",
+      features: ["iscsi"],
+    },
+    hosts: { hosts: stores.hosts, volumes: stores.volumes, probe: { check: (host, signal) => ports.probe.check(host, signal) } },
+    operations: {
+      operations: stores.operations,
+      watch: {
+        subscribe: (_id, listener) => {
+          watchers.add(listener);
+          return () => watchers.delete(listener);
+        },
+      },
+    },
+    volumes,
+  });
+  const address = formatListenAddress(await server.start({ host: "127.0.0.1", port: 0 }));
+  readiness.set(true);
+  return {
+    url: `http://${address}`,
+    address,
+    token: (await readFile(admin.file, "utf8")).trim(),
+    stores,
+    readiness,
+    server,
+    lines,
+    watchers,
+    ports,
+    async [Symbol.asyncDispose]() {
+      await server.stop(1_000);
+      await stores.close();
+      await rm(dirname(dataDir), { recursive: true });
+    },
+  };
+}
+
+function capturing(lines: Record<string, unknown>[]): Logger {
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      lines.push(JSON.parse(chunk.toString()) as Record<string, unknown>);
+      done();
+    },
+  });
+  return createLogger("debug", stream);
+}
+
+export interface JsonAnswer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Record<string, unknown>;
+}
+
+/** A Connect call as curl makes it. */
+export async function callJson(api: RunningApi, method: string, message: object, headers: Record<string, string> = {}): Promise<JsonAnswer> {
+  const response = await fetch(`${api.url}/zfsilo.v1.${method}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", authorization: `Bearer ${api.token}`, ...headers },
+    body: JSON.stringify(message),
+  });
+  return { status: response.status, headers: response.headers, body: (await response.json()) as Record<string, unknown> };
+}
