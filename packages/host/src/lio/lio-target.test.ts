@@ -158,6 +158,19 @@ describe("ensureExport", () => {
     expect(executor.batches).toHaveLength(2);
   });
 
+  it("loads the modules a freshly booted host lacks", async () => {
+    const modules = ["target_core_mod", "target_core_iblock", "iscsi_target_mod"];
+    const executor = new ScriptedExecutor({
+      nodes: { "/sys/module": { entries: [] }, [root]: { entries: ["core"] } },
+      runs: modules.map((name) => ({ argv: `modprobe ${name}` })),
+    });
+    failOnce(executor, 0, `${root}/iscsi`, "ENOENT", () => {
+      become(executor, exported);
+    });
+    await new LioTarget(executor).ensureExport(spec, o);
+    expect(executor.leftOver).toBe(0);
+  });
+
   it("does not wait for a device that is not there", async () => {
     const executor = new ScriptedExecutor();
     failOnce(executor, 0, `${B}/enable`, "ENOENT", () => undefined);

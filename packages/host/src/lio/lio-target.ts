@@ -7,7 +7,7 @@ import { assertAdoptable, buildOperations, isComplete, missingOperations, remova
 import type { ExportKey, ExportSpec, LioExport } from "./export.ts";
 import { listReads, readExports } from "./list.ts";
 import type { Iqn } from "./names.ts";
-import { aclPath, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
+import { aclPath, hbaPath, iscsiRoot, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
 import { exportOf, readState, stateReads } from "./state.ts";
 
 export interface Chap {
@@ -38,7 +38,7 @@ export class LioTarget {
     this.#executor = executor;
   }
 
-  /** Loads what an export needs. Needed once per boot of the host. */
+  /** Loads what an export needs, once per boot of the host. ensureExport does it when it finds the modules missing. */
   async ensureModules(o: CallOptions): Promise<void> {
     await loadModules(this.#executor, ["target_core_mod", "target_core_iblock", "iscsi_target_mod"], o);
     try {
@@ -54,6 +54,7 @@ export class LioTarget {
     if (!/^\/dev\/[^\s,]+$/.test(spec.devicePath)) throw invalidField("device_path", "is not a device path");
     const doing = `export ${spec.devicePath} as ${spec.target}`;
     let operations: readonly FileOperation[] | undefined = buildOperations(spec);
+    let modulesLoaded = false;
     const state = await retry(
       async () => {
         if (operations === undefined) {
@@ -63,7 +64,15 @@ export class LioTarget {
         }
         const batch = operations;
         operations = undefined;
-        return readState(spec, await this.#executor.files([...batch, ...stateReads(spec)], o));
+        try {
+          return readState(spec, await this.#executor.files([...batch, ...stateReads(spec)], o));
+        } catch (error) {
+          if (!modulesLoaded && isMissingModule(error)) {
+            await this.ensureModules(o);
+            modulesLoaded = true;
+          }
+          throw error;
+        }
       },
       (error) => isTransient(error) || (isErrno(error, raced) && !isMissingDevice(error)),
       o.signal,
@@ -248,6 +257,11 @@ function isErrno(error: unknown, errnos: readonly string[]): error is FileOperat
 
 function isTransient(error: unknown): boolean {
   return isErrno(error, transient);
+}
+
+/** Without its modules configfs has no place for the fabric or the HBA: the first thing after a boot of the host. */
+function isMissingModule(error: unknown): boolean {
+  return isErrno(error, ["ENOENT"]) && [iscsiRoot, hbaPath].includes(error.operation.path);
 }
 
 /** Enabling a backstore opens its device. */
