@@ -85,7 +85,7 @@ export function volumeRecord(id: string, over: Partial<VolumeRecord> = {}): Volu
     sparse: true,
     zfsOptions: {},
     mode: "filesystem",
-    filesystem: { type: "ext4", mkfsOptions: [], mountOptions: ["noatime"], uuid: "6f6f6f6f-0000-4000-8000-000000000000", formatted: false },
+    filesystem: { type: "ext4", mkfsOptions: {}, mountOptions: ["noatime"], uuid: "6f6f6f6f-0000-4000-8000-000000000000", formatted: false },
     transport: "iscsi",
     authentication: "chap",
     state: "ready",

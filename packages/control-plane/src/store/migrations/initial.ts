@@ -95,6 +95,7 @@ const statements = [
   // One index for each order that lists offer: a page costs the same wherever it is.
   `create index "volumes_created_at" on "volumes" ("created_at", "id")`,
   `create index "volumes_capacity" on "volumes" ("capacity", "id")`,
+  `create index "volumes_host" on "volumes" ("host_id", "id")`,
   `create index "volumes_status" on "volumes" ("state", "status")`,
   `create index "attachments_host" on "attachments" ("host_id")`,
   `create index "hosts_created_at" on "hosts" ("created_at", "id")`,
