@@ -28,14 +28,18 @@ export function deviceByPath(machine: Machine, path: string): string | undefined
   return name !== undefined && path.startsWith("/dev/") && machine.model.devices.has(machine.at(name)) ? name : undefined;
 }
 
-/** The device that udev's link for a volume points at. Looking for one that is still to come brings it nearer. */
+/** The device that udev's link for a volume points at, once the link is there. */
 export function zvolLink(machine: Machine, dataset: string): string | undefined {
   const found = findDataset(machine, dataset);
-  if (found?.device === undefined || found.link === "lost") return undefined;
-  if (found.link === "present" || found.link === undefined) return found.device;
+  return found?.link === undefined || found.link === "present" ? found?.device : undefined;
+}
+
+/** Each file operation on a link that is still to come brings it nearer: a simulated machine has no clock to be late by. */
+export function awaitLink(machine: Machine, dataset: string): void {
+  if (typeof findDataset(machine, dataset)?.link !== "object") return;
   const edited = machine.model.datasets.edit(machine.at(dataset));
-  if (edited !== undefined) edited.link = found.link.missesLeft <= 1 ? "present" : { missesLeft: found.link.missesLeft - 1 };
-  return undefined;
+  if (typeof edited?.link !== "object") return;
+  edited.link = edited.link.missesLeft <= 1 ? "present" : { missesLeft: edited.link.missesLeft - 1 };
 }
 
 /** Opens for exclusive use; EBUSY when somebody else has. */

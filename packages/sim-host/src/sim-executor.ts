@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from "node:timers/promises";
 import {
   batchArgv,
   checkFileOperations,
@@ -20,6 +21,8 @@ import { failed, ToolFailure } from "./program.ts";
 import { programs } from "./tools/programs.ts";
 
 const defaultMaxOutputBytes = 1024 * 1024;
+/** A batch that walks thousands of targets lets others have a turn, as it would on a machine of its own. */
+const longTurnMs = 20;
 
 export interface SimExecutorParts {
   readonly machine: Machine;
@@ -86,6 +89,7 @@ export class SimExecutor implements Executor {
       let vfs = new Vfs(machine);
       let drop = whole?.kind === "drop-after";
       const results: FileResult[] = [];
+      let began = performance.now();
       for (const [index, operation] of operations.entries()) {
         const effect = faults.forOperation(this.host, operation);
         if (effect !== undefined) {
@@ -94,6 +98,12 @@ export class SimExecutor implements Executor {
           vfs = new Vfs(machine);
         }
         results.push(this.#perform(vfs, operation, index, effect));
+        if (performance.now() - began > longTurnMs) {
+          machine.model.store.commit();
+          await immediate();
+          vfs = new Vfs(machine);
+          began = performance.now();
+        }
       }
       machine.model.store.commit();
       if (drop) throw call.lost();

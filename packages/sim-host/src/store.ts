@@ -1,5 +1,7 @@
 import { ChangeLog } from "./change-log.ts";
 
+const mostParsed = 256;
+
 /**
  * Every fact of the simulated world as small documents by key. A key is a path; the part before its last `/` is its
  * parent, and children are indexed, so that no command has to walk what it does not concern. Documents are kept as JSON
@@ -13,6 +15,8 @@ export class Store {
   readonly #children = new Map<string, Set<string>>();
   readonly #edited = new Map<string, object>();
   readonly #deleted = new Set<string>();
+  /** Documents parsed lately: commands look at the same few again and again. */
+  readonly #parsed = new Map<string, object>();
   #log: ChangeLog | undefined;
   #stateBytes = 0;
   #broken: unknown;
@@ -29,12 +33,19 @@ export class Store {
     return store;
   }
 
+  /** The document, to be looked at alone: the next reader is given the same object. */
   get(key: string): object | undefined {
     this.reads += 1;
     const edited = this.#edited.get(key);
     if (edited !== undefined) return edited;
+    const parsed = this.#parsed.get(key);
+    if (parsed !== undefined) return parsed;
     const json = this.#documents.get(key);
-    return json === undefined || this.#deleted.has(key) ? undefined : (JSON.parse(json) as object);
+    if (json === undefined || this.#deleted.has(key)) return undefined;
+    const document = JSON.parse(json) as object;
+    if (this.#parsed.size >= mostParsed) this.#parsed.clear();
+    this.#parsed.set(key, document);
+    return document;
   }
 
   has(key: string): boolean {
@@ -44,26 +55,34 @@ export class Store {
 
   /** The document, to be changed in place; changes are saved by the next commit. */
   edit(key: string): object | undefined {
+    const edited = this.#edited.get(key);
+    if (edited !== undefined) return edited;
     const value = this.get(key);
-    if (value !== undefined) this.#edited.set(key, value);
-    return value;
+    if (value === undefined) return undefined;
+    // Not the object that a reader may hold.
+    const copy = structuredClone(value);
+    this.#parsed.delete(key);
+    this.#edited.set(key, copy);
+    return copy;
   }
 
   put(key: string, value: object): void {
     this.#deleted.delete(key);
+    this.#parsed.delete(key);
     this.#edited.set(key, value);
     this.#link(key);
   }
 
   delete(key: string): void {
     this.#edited.delete(key);
+    this.#parsed.delete(key);
     if (this.#documents.has(key)) this.#deleted.add(key);
     this.#unlink(key);
   }
 
   /** Last segments of the keys directly under `parent`, in byte order. */
   children(parent: string): readonly string[] {
-    const names = Array.from(this.#children.get(parent) ?? []).sort(byBytes);
+    const names = sortByBytes(Array.from(this.#children.get(parent) ?? []), (name) => name);
     this.reads += names.length;
     return names;
   }
@@ -148,10 +167,16 @@ function parentEnd(key: string): number {
   return cut === -1 ? key.indexOf(":") : cut;
 }
 
-/** Order of the UTF-8 bytes. UTF-16 order, which is much cheaper to compare, is the same unless a surrogate is involved. */
-export function byBytes(a: string, b: string): number {
-  if (/[\ud800-\udfff]/.test(a) || /[\ud800-\udfff]/.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
-  return a < b ? -1 : Number(a > b);
+/** Sorts by the UTF-8 bytes of a text. UTF-16 order, much cheaper to compare, is the same unless a surrogate is involved. */
+export function sortByBytes<T>(items: T[], text: (item: T) => string): T[] {
+  if (items.some((item) => /[\ud800-\udfff]/.test(text(item)))) {
+    return items.sort((a, b) => Buffer.compare(Buffer.from(text(a)), Buffer.from(text(b))));
+  }
+  return items.sort((a, b) => {
+    const left = text(a);
+    const right = text(b);
+    return left < right ? -1 : Number(left > right);
+  });
 }
 
 /** The documents of one kind, typed. Paths are relative to the kind. */

@@ -43,7 +43,8 @@ export class SimWorld {
   }
 
   static open(options: SimWorldOptions = {}): Promise<SimWorld> {
-    return Promise.resolve(new SimWorld(new Model(Store.open(options.file)), options.now ?? Date.now));
+    // Inside `then`, so that a file that cannot be read rejects and does not throw.
+    return Promise.resolve().then(() => new SimWorld(new Model(Store.open(options.file)), options.now ?? Date.now));
   }
 
   /** Adds what the state does not have yet: the machine, its pools, its addresses. */

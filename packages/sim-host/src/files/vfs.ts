@@ -1,9 +1,10 @@
 import type { FileOperation, FileResult } from "@zfsilo/command";
 import { assertNever } from "@zfsilo/lib";
+import { awaitLink } from "../device.ts";
 import { KernelError, UnmodelledError } from "../failure.ts";
 import { Configfs } from "../lio/configfs.ts";
 import type { Machine } from "../machine.ts";
-import { byBytes } from "../store.ts";
+import { sortByBytes } from "../store.ts";
 import { Devfs } from "./devfs.ts";
 import { FileTree } from "./file-tree.ts";
 import { mountAt, mountOf, viewOf } from "./mounts.ts";
@@ -15,6 +16,7 @@ import { VirtualTree } from "./virtual-tree.ts";
 
 const defaultReadBytes = 1024 * 1024;
 const mostLinks = 40;
+const zvolLinks = "/dev/zvol/";
 
 /** What lies elsewhere on a real disk is nothing a storage host is asked about. */
 const plainRoots = ["/mnt", "/srv", "/media", "/var", "/tmp", "/etc", "/run", "/root", "/home"];
@@ -37,6 +39,14 @@ export class Vfs {
   }
 
   perform(operation: FileOperation): FileResult {
+    try {
+      return this.#perform(operation);
+    } finally {
+      if (operation.path.startsWith(zvolLinks)) awaitLink(this.#machine, operation.path.slice(zvolLinks.length));
+    }
+  }
+
+  #perform(operation: FileOperation): FileResult {
     const { op, path } = operation;
     if (!path.startsWith("/")) throw new UnmodelledError(`the relative path ${path}`);
     switch (op) {
@@ -63,7 +73,7 @@ export class Vfs {
       case "read":
         return { text: this.read(path, operation.maxBytes ?? defaultReadBytes) };
       case "list":
-        return { entries: [...this.list(path)].sort(byBytes) };
+        return { entries: sortByBytes([...this.list(path)], (name) => name) };
       case "read-glob":
         return { files: this.#glob(path) };
       case "write":
@@ -137,13 +147,12 @@ export class Vfs {
   }
 
   #tree(path: string): Tree {
+    // Nothing can be mounted in these.
+    const virtual = this.#trees.find(([prefix]) => path.startsWith(prefix) && (path.length === prefix.length || path[prefix.length] === "/"));
+    if (virtual !== undefined) return virtual[1];
     const mount = mountOf(this.#machine, path);
-    if (mount.at === "/") {
-      const found = this.#trees.find(([prefix]) => path === prefix || path.startsWith(`${prefix}/`));
-      if (found !== undefined) return found[1];
-      if (path !== "/" && !plainRoots.some((root) => path === root || path.startsWith(`${root}/`))) {
-        throw new UnmodelledError(`the path ${path}`);
-      }
+    if (mount.at === "/" && path !== "/" && !plainRoots.some((root) => path === root || path.startsWith(`${root}/`))) {
+      throw new UnmodelledError(`the path ${path}`);
     }
     if (mount.content !== undefined) {
       return new FileTree(this.#machine.model, viewOf(this.#machine, mount, mount.content));
@@ -157,7 +166,7 @@ export class Vfs {
       const content = quietly(() => this.read(path));
       if (content !== undefined) found.push([path, content]);
     }
-    return found.sort((a, b) => byBytes(a[0], b[0]));
+    return sortByBytes(found, ([path]) => path);
   }
 
   #expand(prefix: string, parts: readonly string[]): readonly string[] {
@@ -169,6 +178,7 @@ export class Vfs {
     const names = quietly(() => this.list(prefix === "" ? "/" : prefix)) ?? [];
     return names
       .filter((name) => matches.test(name) && (!name.startsWith(".") || part.startsWith(".")))
+      .filter((name) => rest.length === 0 || this.#tree(`${prefix}/${name}`).kind(`${prefix}/${name}`) !== "file")
       .flatMap((name) => this.#expand(`${prefix}/${name}`, rest));
   }
 }

@@ -31,11 +31,17 @@ interface MountRequest {
 
 const known = /^(rw|ro|relatime|noatime|nodiratime|nodev|nosuid|noexec|discard|nodiscard|nouuid|defaults|sync|lazytime|norecovery|noload|barrier=[01]|data=\w+|commit=\d+|errors=[\w-]+|inode64|logbufs=\d+|logbsize=\w+|largeio|swalloc|_netdev|nofail|user_xattr|acl|noacl)$/;
 
+/** The machine's own trees are no place to mount on. */
+function checkPlace(at: string): void {
+  if (/^\/($|(sys|proc|dev|run\/udev)(\/|$))/.test(at)) throw new UnmodelledError(`a mount on ${at}`);
+}
+
 function mountDevice(machine: Machine, vfs: Vfs, request: MountRequest): ReturnType<Program> {
   const { place, words } = request;
   for (const word of words) if (!known.test(word)) throw new UnmodelledError(`mount option ${word}`);
   if (vfs.kind(place) === undefined) throw new ToolFailure(32, `mount: ${place}: mount point does not exist.`);
   const at = vfs.resolve(place);
+  checkPlace(at);
   if (vfs.kind(at) !== "directory") throw new ToolFailure(32, `mount: ${place}: mount point is not a directory.\n${help}`);
   const source = request.source;
   const name = deviceName(machine, vfs, source);
@@ -100,6 +106,7 @@ function bind(machine: Machine, vfs: Vfs, source: string, place: string): Return
   }
   const real = vfs.resolve(source);
   const at = vfs.resolve(place);
+  checkPlace(at);
   const device = deviceName(machine, vfs, source);
   const options = ["rw", "relatime"];
   if (device !== undefined) {

@@ -51,8 +51,13 @@ export function* descendants(machine: Machine, name: string, depth = Number.POSI
 }
 
 /** A property as set here or inherited, and from where (`local`, `default`, `inherited from X`). */
-export function effective(machine: Machine, name: string, property: string): { value: string; source: string } | undefined {
-  const own = findDataset(machine, name)?.props[property];
+export function effective(
+  machine: Machine,
+  name: string,
+  property: string,
+  dataset = findDataset(machine, name),
+): { value: string; source: string } | undefined {
+  const own = dataset?.props[property];
   if (own !== undefined) return { value: own, source: "local" };
   const rule = ruleOf(property);
   const inherits = rule === undefined || rule.inherits === true;

@@ -4,7 +4,7 @@ import type { Machine } from "../machine.ts";
 import { lastValue, parseOptions, ToolFailure, type Options, type Program } from "../program.ts";
 import { descendants, findDataset, snapshotKey, snapshotsOf } from "./datasets.ts";
 import { canonicalName, isKnownProperty, isUserProperty, nativeNames, ruleOf } from "./properties.ts";
-import { showProperty } from "./show.ts";
+import { propertiesOf, showProperty } from "./show.ts";
 
 const kinds = ["filesystem", "volume", "snapshot"] as const;
 type Kind = (typeof kinds)[number];
@@ -15,9 +15,10 @@ export const zfsList: Program = (machine, args) => {
   const columns = (lastValue(options, "-o") ?? "name,used,available,referenced,mountpoint").split(",").map(canonicalName);
   checkColumns(columns);
   const { names, problems } = select(machine, options, options.rest);
-  const lines = sorted(machine, names, options).map((name) =>
-    columns.map((column) => showProperty(machine, name, column).value).join("\t"),
-  );
+  const lines = sorted(machine, names, options).map((name) => {
+    const show = propertiesOf(machine, name);
+    return columns.map((column) => show(column).value).join("\t");
+  });
   return answer(lines, problems);
 };
 
@@ -35,12 +36,14 @@ export const zfsGet: Program = (machine, args) => {
   for (const source of wanted ?? []) {
     if (!sources.some((known) => known === source)) throw new UnmodelledError(`zfs get -s ${source}`);
   }
-  if (asked !== "all") checkColumns(asked.split(",").map(canonicalName));
+  const named = asked.split(",").map(canonicalName);
+  if (asked !== "all") checkColumns(named);
   const { names, problems } = select(machine, options, operands);
   const lines: string[] = [];
   for (const name of names) {
-    for (const property of asked === "all" ? allProperties(machine, name) : asked.split(",").map(canonicalName)) {
-      const { value, source } = showProperty(machine, name, property);
+    const show = propertiesOf(machine, name);
+    for (const property of asked === "all" ? allProperties(machine, name) : named) {
+      const { value, source } = show(property);
       const category = source === "-" ? "none" : (source.split(" ", 1)[0] ?? source);
       if (wanted?.includes(category) === false) continue;
       const row: Readonly<Record<string, string>> = { name, property, value, source };

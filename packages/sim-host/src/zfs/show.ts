@@ -14,36 +14,46 @@ const absent: Shown = { value: "-", source: "-" };
 const fact = (value: bigint | number | string): Shown => ({ value: value.toString(), source: "-" });
 
 export function showProperty(machine: Machine, name: string, property: string): Shown {
-  if (property === "name") return fact(name);
-  const snapshot = name.includes("@");
-  const kind: DatasetKind = snapshot ? "snapshot" : (findDataset(machine, name)?.type ?? "filesystem");
-  if (isUserProperty(property)) return showUser(machine, name, property);
-  const rule = ruleOf(property);
-  if (rule?.on.includes(kind) !== true) return absent;
-  if (snapshot) {
-    const found = machine.model.snapshots.get(snapshotKey(machine, name));
-    return found === undefined ? absent : showSnapshot(machine, name, found, property);
+  return propertiesOf(machine, name)(property);
+}
+
+/** For many properties of one dataset, which is looked up once. */
+export function propertiesOf(machine: Machine, name: string): (property: string) => Shown {
+  if (name.includes("@")) {
+    const snapshot = machine.model.snapshots.get(snapshotKey(machine, name));
+    return (property) => {
+      if (property === "name") return fact(name);
+      if (isUserProperty(property)) return showSnapshotUser(machine, name, snapshot, property);
+      if (snapshot === undefined || !applies(property, "snapshot")) return absent;
+      return showSnapshot(machine, name, snapshot, property);
+    };
   }
   const dataset = findDataset(machine, name);
-  if (dataset === undefined) return absent;
-  return rule.access === "computed" ? showComputed(machine, name, dataset, property) : showSetting(machine, name, property);
+  return (property) => {
+    if (property === "name") return fact(name);
+    if (isUserProperty(property)) return effective(machine, name, property, dataset) ?? absent;
+    if (dataset === undefined || !applies(property, dataset.type)) return absent;
+    if (ruleOf(property)?.access === "computed") return showComputed(machine, name, dataset, property);
+    return showSetting(machine, name, dataset, property);
+  };
+}
+
+function applies(property: string, kind: DatasetKind): boolean {
+  return ruleOf(property)?.on.includes(kind) === true;
 }
 
 /** Snapshots take the user properties of their dataset unless they have their own. */
-function showUser(machine: Machine, name: string, property: string): Shown {
+function showSnapshotUser(machine: Machine, name: string, snapshot: SnapshotDoc | undefined, property: string): Shown {
+  const own = snapshot?.props[property];
+  if (own !== undefined) return { value: own, source: "local" };
   const [dataset = name] = name.split("@", 1);
-  if (dataset !== name) {
-    const own = machine.model.snapshots.get(snapshotKey(machine, name))?.props[property];
-    if (own !== undefined) return { value: own, source: "local" };
-  }
   const found = effective(machine, dataset, property);
   if (found === undefined) return absent;
-  const inherited = dataset !== name && found.source === "local";
-  return { value: found.value, source: inherited ? `inherited from ${dataset}` : found.source };
+  return { value: found.value, source: found.source === "local" ? `inherited from ${dataset}` : found.source };
 }
 
-function showSetting(machine: Machine, name: string, property: string): Shown {
-  const found = effective(machine, name, property);
+function showSetting(machine: Machine, name: string, dataset: DatasetDoc, property: string): Shown {
+  const found = effective(machine, name, property, dataset);
   if (property !== "mountpoint" || found?.source === "local") return found ?? absent;
   return mountpointOf(machine, name);
 }
