@@ -1,3 +1,4 @@
+import { StorageError } from "@zfsilo/lib";
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { join } from "node:path";
 import { createPrivateFile, readPrivateFile } from "../secret-key.ts";
@@ -38,5 +39,8 @@ export async function loadAdminToken(dataDir: string): Promise<AdminToken> {
   const file = join(dataDir, "admin.token");
   const created = (await createPrivateFile(file, () => `${randomBytes(32).toString("base64url")}\n`)) === "created";
   const token = (await readPrivateFile(file)).trim();
+  if (!/^\S{16,}$/.test(token)) {
+    throw new StorageError("precondition", `${file} holds no token`, { hint: "Remove it: the next start makes another." });
+  }
   return { file, created, known: { name: "admin", sha256: createHash("sha256").update(token).digest("hex") } };
 }
