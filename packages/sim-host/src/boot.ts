@@ -21,15 +21,17 @@ function freshKernel(): KernelDoc {
 }
 
 /** Installs the machine's own disk and starts its kernel. */
-export function install(machine: Machine, initiatorName: string | undefined): void {
+export function install(machine: Machine): void {
   const { model } = machine;
   model.contents.put(machine.rootContent, { generation: 1, base: 0 });
   model.files.put(machine.rootContent, newFile("directory", 0o755));
   for (const path of directories) putDirectory(machine, path);
-  if (initiatorName !== undefined) {
-    putFile(machine, "/etc/iscsi/initiatorname.iscsi", `InitiatorName=${initiatorName}\n`, 0o600);
-  }
   model.kernels.put(machine.name, freshKernel());
+}
+
+/** What the open-iscsi package adds: a name, and iscsid to use it. */
+export function installInitiator(machine: Machine, initiatorName: string): void {
+  putFile(machine, "/etc/iscsi/initiatorname.iscsi", `InitiatorName=${initiatorName}\n`, 0o600);
 }
 
 /**

@@ -89,6 +89,12 @@ describe("the state file", () => {
     expect(statSync(file).size).toBe(length);
   });
 
+  it("lets a machine become an initiator later", async () => {
+    hosts.world.addMachine({ name: "give", initiatorName: "iqn.2026-01.net.example:give" });
+    hosts.world.addMachine({ name: "give", initiatorName: "iqn.2026-01.net.example:other" });
+    expect(await hosts.give.read("/etc/iscsi/initiatorname.iscsi")).toBe("InitiatorName=iqn.2026-01.net.example:give\n");
+  });
+
   it("answers nothing more once it could not be written", async () => {
     await hosts.world.close();
     await expect(hosts.give.run("zfs", "version")).rejects.toThrow(/state file/);

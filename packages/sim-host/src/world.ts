@@ -1,5 +1,5 @@
 import type { Executor } from "@zfsilo/command";
-import { install, powerCycle } from "./boot.ts";
+import { install, installInitiator, powerCycle } from "./boot.ts";
 import { CallLog } from "./call-log.ts";
 import { UnmodelledError } from "./failure.ts";
 import { Faults } from "./faults.ts";
@@ -55,10 +55,14 @@ export class SimWorld {
     const { machines } = this.#model;
     if (!machines.has(name)) {
       const udev = { missesBeforeLink: 0, linksToLose: 0 };
-      machines.put(name, { addresses: [], online: true, cutFrom: [], initiator: initiatorName !== undefined, udev });
-      install(machine, initiatorName);
+      machines.put(name, { addresses: [], online: true, cutFrom: [], initiator: false, udev });
+      install(machine);
     }
     const facts = machines.edit(name);
+    if (facts?.initiator === false && initiatorName !== undefined) {
+      facts.initiator = true;
+      installInitiator(machine, initiatorName);
+    }
     for (const address of addresses) {
       if (facts?.addresses.includes(address) === false) facts.addresses.push(address);
       this.#model.machineByAddress.put(address, { machine: name });
