@@ -1,0 +1,158 @@
+import { Code } from "@connectrpc/connect";
+import { VolumeMode, VolumeStatus } from "@zfsilo/api";
+import { bringUp, type Machines } from "@zfsilo/microvm";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { output, realHosts, traces } from "../../src/api/real-hosts.ts";
+import { startSystem, type System } from "../../src/api/system.ts";
+
+let machines: Machines;
+let system: System;
+let before: string[];
+
+beforeAll(async () => {
+  const { signal } = new AbortController();
+  machines = await bringUp({ instance: "api-life", log: (line: string) => { console.log(line); }, signal });
+  await Promise.all([output(machines.give, "mkdir", "-p", "/mnt"), output(machines.take, "mkdir", "-p", "/mnt")]);
+  system = await startSystem({ hosts: realHosts(machines) });
+});
+
+afterAll(async () => {
+  await system.stop();
+  await machines.stop();
+});
+
+beforeEach(async () => {
+  before = await traces(machines);
+});
+
+afterEach(async () => {
+  expect(await traces(machines)).toEqual(before);
+  expect((await system.volumes.listVolumes({})).volumes).toEqual([]);
+});
+
+const mib = 1n << 20n;
+const give = "hosts/hst_give";
+const take = "hosts/hst_take";
+
+async function create(id: string, mode: VolumeMode, capacityBytes = 256n * mib, extra: object = {}): Promise<string> {
+  const { volume } = await system.volumes.createVolume({ volumeId: id, volume: { host: give, capacityBytes, mode, ...extra } });
+  return volume!.name;
+}
+
+async function connect(name: string, host = take): Promise<string> {
+  await system.volumes.publishVolume({ name });
+  const { volume } = await system.volumes.connectVolume({ name, host });
+  return volume!.attachments.find((attachment) => attachment.host === host)!.device;
+}
+
+async function takeDown(name: string, hosts = [take]): Promise<void> {
+  for (const host of hosts) await system.volumes.disconnectVolume({ name, host });
+  await system.volumes.unpublishVolume({ name });
+  await system.volumes.deleteVolume({ name });
+}
+
+const sha = async (path: string) => (await output(machines.take, "sha256sum", path)).split(" ")[0];
+
+describe.each(["ext4", "xfs"])("(a) an %s volume", (type) => {
+  it("is made, written, grown under a writer, taken to pieces, put together again with the same bytes, and deleted", async () => {
+    const name = await create(`fs-${type}`, VolumeMode.FILESYSTEM, 512n * mib, { filesystem: { type } });
+    await connect(name);
+    await system.volumes.stageVolume({ name, host: take, stagingPath: "/mnt/stage" });
+    await system.volumes.mountVolume({ name, host: take, targetPath: "/mnt/target" });
+
+    await output(machines.take, "dd", "if=/dev/urandom", "of=/mnt/target/data", "bs=1M", "count=64", "conv=fsync", "status=none");
+    const written = await sha("/mnt/target/data");
+
+    const writer = output(machines.take, "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do dd if=/dev/zero of=/mnt/target/w$i bs=1M count=4 conv=fsync status=none || exit 1; done");
+    const grown = await system.volumes.updateVolume({
+      volume: { name, capacityBytes: 1024n * mib },
+      updateMask: { paths: ["capacity_bytes"] },
+    });
+    await writer;
+    expect(grown.volume?.capacityBytes).toBe(1024n * mib);
+    const { filesystems, zvol } = await system.volumes.statsVolume({ name });
+    expect(zvol?.capacityBytes).toBe(1024n * mib);
+    expect(filesystems[0]?.totalBytes).toBeGreaterThan(900n * mib);
+
+    await system.volumes.unmountVolume({ name, host: take, targetPath: "/mnt/target" });
+    await system.volumes.unstageVolume({ name, host: take });
+    await system.volumes.disconnectVolume({ name, host: take });
+    await connect(name);
+    const staged = await system.volumes.stageVolume({ name, host: take, stagingPath: "/mnt/stage" });
+    expect(staged.volume?.status).toBe(VolumeStatus.STAGED);
+    expect(await sha("/mnt/stage/data")).toBe(written);
+    expect((await system.volumes.syncVolume({ name })).differences).toEqual([]);
+
+    await system.volumes.unstageVolume({ name, host: take });
+    await takeDown(name);
+  });
+});
+
+it("(b) a raw block volume keeps its bytes across growth and reconnection", async () => {
+  const name = await create("raw", VolumeMode.BLOCK);
+  await connect(name);
+  await system.volumes.stageVolume({ name, host: take, stagingPath: "/mnt/stage" });
+  await system.volumes.mountVolume({ name, host: take, targetPath: "/mnt/disk" });
+  expect(await output(machines.take, "stat", "-c", "%F", "/mnt/disk")).toBe("block special file");
+  await output(machines.take, "dd", "if=/dev/urandom", "of=/mnt/disk", "bs=1M", "count=64", "conv=notrunc,fsync", "status=none");
+  const head = async (path: string) => output(machines.take, "sh", "-c", `head -c 67108864 ${path} | sha256sum`);
+  const written = await head("/mnt/disk");
+  await system.volumes.updateVolume({ volume: { name, capacityBytes: 384n * mib }, updateMask: { paths: ["capacity_bytes"] } });
+  expect(await output(machines.take, "blockdev", "--getsize64", "/mnt/disk")).toBe(String(384n * mib));
+
+  await system.volumes.unmountVolume({ name, host: take, targetPath: "/mnt/disk" });
+  await system.volumes.unstageVolume({ name, host: take });
+  await system.volumes.disconnectVolume({ name, host: take });
+  const device = await connect(name);
+  expect(await head(device)).toBe(written);
+  await takeDown(name);
+});
+
+it("(c) what does not fit is refused, and nothing of it stays", async () => {
+  const tooLarge = 1n << 40n;
+  await expect(create("huge", VolumeMode.BLOCK, tooLarge)).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  const name = await create("grows", VolumeMode.BLOCK);
+  const grow = system.volumes.updateVolume({ volume: { name, capacityBytes: tooLarge }, updateMask: { paths: ["capacity_bytes"] } });
+  await expect(grow).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  expect((await system.volumes.getVolume({ name })).volume?.capacityBytes).toBe(256n * mib);
+  await system.volumes.deleteVolume({ name });
+});
+
+it("(d) a wrong CHAP secret is refused by the target, and a connect puts the right one back", async () => {
+  const name = await create("chap", VolumeMode.BLOCK);
+  await connect(name);
+  const { volume } = await system.volumes.getVolume({ name });
+  const target = volume!.export!.targetName;
+  await output(machines.take, "iscsiadm", "-m", "node", "-T", target, "--logout");
+  await output(machines.take, "sh", "-c", `sed -i 's/^node.session.auth.password = .*/node.session.auth.password = wrongwrongwrong1/' /etc/iscsi/nodes/${target}/*/default`);
+  const { code, stderr } = await machines.take.exec(["iscsiadm", "-m", "node", "-T", target, "--login"]);
+  expect({ code, refused: stderr.includes("authorization failure") }).toEqual({ code: 24, refused: true });
+
+  expect((await system.volumes.syncVolume({ name })).differences).toMatchObject([{ host: take, reason: "SESSION_MISSING" }]);
+  await system.volumes.connectVolume({ name, host: take });
+  expect((await system.volumes.syncVolume({ name })).differences).toEqual([]);
+  await takeDown(name);
+});
+
+it("(e) two volumes on one initiator, and one raw volume on two initiators", async () => {
+  const [one, two] = await Promise.all([create("one", VolumeMode.FILESYSTEM), create("two", VolumeMode.BLOCK)]);
+  const devices = await Promise.all([connect(one), connect(two)]);
+  expect(new Set(devices).size).toBe(2);
+  await system.volumes.connectVolume({ name: two, host: give });
+  await output(machines.take, "sh", "-c", `printf shared-bytes | dd of=${devices[1]} bs=512 count=1 conv=sync,fsync status=none`);
+  const { volume } = await system.volumes.getVolume({ name: two });
+  const there = volume!.attachments.find(({ host }) => host === give)!.device;
+  expect(await output(machines.give, "sh", "-c", `head -c 12 ${there}`)).toBe("shared-bytes");
+  await expect(system.volumes.connectVolume({ name: one, host: give })).rejects.toMatchObject({ code: Code.FailedPrecondition });
+  await takeDown(one);
+  await takeDown(two, [take, give]);
+});
+
+it("(f) sixteen creates at once: every volume, and every device link", async () => {
+  const ids = Array.from({ length: 16 }, (_, index) => `many-${index}`);
+  const names = await Promise.all(ids.map((id) => create(id, VolumeMode.BLOCK, 16n * mib)));
+  const links = (await output(machines.give, "ls", "/dev/zvol/tank/zfsilo")).split("\n");
+  const handles = await Promise.all(names.map(async (name) => (await system.volumes.getVolume({ name })).volume!.handle));
+  expect(links).toEqual(expect.arrayContaining(handles));
+  await Promise.all(names.map((name) => system.volumes.deleteVolume({ name })));
+});
