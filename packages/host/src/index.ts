@@ -17,7 +17,7 @@ export { LioTarget, type Chap, type InitiatorSpec } from "./lio/lio-target.ts";
 export { formatPortal, parseIqn, parsePortal, type Iqn, type Portal } from "./lio/names.ts";
 export { assertUnderRoots, parseHostPath, type HostPath } from "./mount/host-path.ts";
 export { parseMountOptions } from "./mount/mount-options.ts";
-export type { Mount } from "./mount/mountinfo.ts";
+export { mountsOfDevice, type Mount } from "./mount/mountinfo.ts";
 export { Mounts, type BindMount, type DeviceMount, type MountsOptions } from "./mount/mounts.ts";
 export type { CheckState, HostCheck } from "./preflight/check.ts";
 export { checkHost, type HostRequirements } from "./preflight/preflight.ts";

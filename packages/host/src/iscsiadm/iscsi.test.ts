@@ -155,6 +155,45 @@ describe("logout", () => {
   });
 });
 
+describe("abandoning a session", () => {
+  const mounted = `${mountinfo}95 27 8:0 / /mnt/a rw,noatime shared:48 - ext4 /dev/sda rw\n`;
+
+  it("logs out although its device is mounted, once the session is dead", async () => {
+    const nodes = { ...sessions(), "/proc/self/mountinfo": mounted, "/sys/class/iscsi_session/session2/state": "FAILED\n" };
+    const executor = new ScriptedExecutor({ nodes, runs: [logout] });
+    change(executor, 2, {});
+    await new Iscsi(executor).abandonSession({ target }, o);
+    expect(executor.leftOver).toBe(0);
+  });
+
+  it("is refused while the session is logged in", async () => {
+    const executor = new ScriptedExecutor({ nodes: { ...sessions(), "/proc/self/mountinfo": mounted } });
+    await expect(new Iscsi(executor).abandonSession({ target }, o)).rejects.toMatchObject({ reason: "precondition" });
+  });
+
+  it("is done when there is none", async () => {
+    await new Iscsi(new ScriptedExecutor()).abandonSession({ target }, o);
+  });
+});
+
+describe("records of a target", () => {
+  const nodes = { "/etc/iscsi/nodes": { entries: ["a", "b"] }, [`/etc/iscsi/nodes/${target}`]: { entries: ["10.9.0.2,3260,1", "fd00::2,3260,1", "lost+found"] } };
+
+  it("are listed by target", async () => {
+    expect(await new Iscsi(new ScriptedExecutor({ nodes })).listRecordedTargets(o)).toEqual(["a", "b"]);
+    expect(await new Iscsi(new ScriptedExecutor()).listRecordedTargets(o)).toEqual([]);
+  });
+
+  it("go with every portal", async () => {
+    const executor = new ScriptedExecutor({ nodes });
+    await new Iscsi(executor).removeRecordsOf(target, o);
+    expect(executor.log.filter((line) => line.startsWith("unlink"))).toEqual([
+      `unlink /etc/iscsi/nodes/${target}/10.9.0.2,3260,1/default`,
+      `unlink /etc/iscsi/nodes/${target}/fd00::2,3260,1/default`,
+    ]);
+  });
+});
+
 describe("files", () => {
   const at = "/etc/iscsi/nodes/iqn.2026-01.io.zfsilo:vhandle1";
 

@@ -1,6 +1,6 @@
 import { CommandError, type CallOptions, type Executor, type FileOperation } from "@zfsilo/command";
 import { KeyedMutex, StorageError, waitFor, wrapError } from "@zfsilo/lib";
-import { filesOf, textOf } from "../file-results.ts";
+import { entriesOf, filesOf, textOf } from "../file-results.ts";
 import { formatPortal, parseIqn, parsePortal, type Iqn, type Portal } from "../lio/names.ts";
 import { mountinfoRead, mountsOfDevice, parseMountinfo } from "../mount/mountinfo.ts";
 import { Tool, withTimeout } from "../tool.ts";
@@ -120,6 +120,23 @@ export class Iscsi {
     });
   }
 
+  /** The targets there are records for, whatever their portals: one look at one directory. */
+  async listRecordedTargets(o: CallOptions): Promise<readonly string[]> {
+    const [found] = await this.#executor.files([{ op: "list", path: `${this.#database}/nodes`, tolerate: ["ENOENT"] }], o);
+    return entriesOf(found) ?? [];
+  }
+
+  /** Removes the records of a target for every portal, of the host's own interface. None is done. */
+  async removeRecordsOf(target: Iqn, o: CallOptions): Promise<void> {
+    const path = targetDirectory(this.#database, target);
+    const [found] = await this.#executor.files([{ op: "list", path, tolerate: ["ENOENT"] }], o);
+    for (const entry of entriesOf(found) ?? []) {
+      const [, address, port] = /^([^,]+),(\d+),\d+$/.exec(entry) ?? [];
+      if (address === undefined) continue;
+      await this.removeNodeRecord({ target, portal: parsePortal({ address, port: Number(port) }) }, o);
+    }
+  }
+
   /** Gives the machine a second identity, under which it can log in as another initiator. */
   async writeInterface(iface: Interface, o: CallOptions): Promise<void> {
     const directory = `${this.#database}/ifaces`;
@@ -200,6 +217,36 @@ export class Iscsi {
         hint: `Unmount ${mounted.map((mount) => mount.target).join(", ")} first.`,
       });
     }
+    await this.#endSessions(doing, target, name, o);
+  }
+
+  /**
+   * Ends a dead session although its device is mounted: what waits for it fails at once, where it would hang until
+   * replacement_timeout, and the mount can be taken away. Refused while the session is logged in. None is done.
+   */
+  async abandonSession({ target, iface }: SessionKey, o: CallOptions): Promise<void> {
+    const name = interfaceName(iface);
+    using _turn = await this.#logins.acquire(`${target} ${name}`, o.signal);
+    const doing = `abandon the session to ${target}`;
+    const sids = readSessionIds(await this.#executor.files(sessionNameReads, o), target, name);
+    if (sids.length === 0) return;
+    const alive = (await this.#readSessions(sids, { target, name }, o)).find(({ state }) => state === "LOGGED_IN");
+    if (alive !== undefined) {
+      throw new StorageError("precondition", `${doing} on ${this.#executor.host}: it is logged in`, {
+        details: { host: this.#executor.host },
+        hint: "Shut the initiator out at the target first, or unmount what is mounted of it.",
+      });
+    }
+    await this.#endSessions(doing, target, name, o);
+  }
+
+  /** Makes the initiator look again at the LUNs of a session. */
+  async rescan(sid: number, o: CallOptions): Promise<void> {
+    const argv = ["iscsiadm", "-m", "session", "-r", String(sid), "--rescan"] as const;
+    await this.#tool.run(`rescan session ${sid}`, argv, o);
+  }
+
+  async #endSessions(doing: string, target: Iqn, name: string, o: CallOptions): Promise<void> {
     const argv = ["iscsiadm", "-m", "node", "-T", target, "-I", name, "--logout"] as const;
     const result = await this.#tool.exit(argv, withTimeout(o, loginTimeoutMs));
     if (result.exitCode !== 0 && result.exitCode !== iscsiadmExits.noObjectsFound) {
@@ -214,12 +261,6 @@ export class Iscsi {
       o.signal,
       sessionBackoff,
     );
-  }
-
-  /** Makes the initiator look again at the LUNs of a session. */
-  async rescan(sid: number, o: CallOptions): Promise<void> {
-    const argv = ["iscsiadm", "-m", "session", "-r", String(sid), "--rescan"] as const;
-    await this.#tool.run(`rescan session ${sid}`, argv, o);
   }
 
   /** Their ids were read before: one that ended meanwhile, whose id another may have got, is left out. */
