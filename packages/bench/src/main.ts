@@ -1,0 +1,105 @@
+import { errorChain, StorageError } from "@zfsilo/lib";
+import { bringUp } from "@zfsilo/microvm";
+import { writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { merge, type Findings } from "./findings.ts";
+import type { Bench, MachineMeasurement, Measurement } from "./measurement.ts";
+import { changes } from "./measurements/changes.ts";
+import { connectMachines } from "./measurements/connect-machines.ts";
+import { lists } from "./measurements/lists.ts";
+import { memory } from "./measurements/memory.ts";
+import { publishMachines } from "./measurements/publish-machines.ts";
+import { reads } from "./measurements/reads.ts";
+import { targets } from "./measurements/targets.ts";
+import { throughput } from "./measurements/throughput.ts";
+import { toJson, toTables } from "./report.ts";
+
+const measurements: readonly Measurement[] = [reads, changes, throughput, lists, targets, memory];
+const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, connectMachines];
+
+const usage = `Measures zfsilo, as ratios within one run.
+
+  npm run bench -- [--only NAME] [--microvm] [--json FILE] [--check]
+
+  --only NAME   one measurement, or several with commas: ${measurements.map(({ name }) => name).join(", ")};
+                on give and take: ${machineMeasurements.map(({ name }) => name).join(", ")}
+  --microvm     also those on give and take
+  --json FILE   writes {"ratios": [...], "measures": [...]}
+  --check       exit 1 when a ratio misses its limit
+`;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string" },
+      microvm: { type: "boolean", default: false },
+      json: { type: "string" },
+      check: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  const interrupt = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.once(name, () => {
+      interrupt.abort(new Error(`stopped by ${name}`));
+    });
+  }
+  const wanted = choose(values.only);
+  const found: Findings[] = [];
+  for (const measurement of measurements) {
+    if (!wanted(measurement, true)) continue;
+    found.push(await measurement.run(benchFor(measurement.name, interrupt.signal)));
+    globalThis.gc?.();
+  }
+  const onMachines = machineMeasurements.filter((measurement) => wanted(measurement, values.microvm));
+  if (onMachines.length > 0) found.push(...(await runOnMachines(onMachines, interrupt.signal)));
+  const findings = merge(found);
+  process.stdout.write(toTables(findings));
+  if (values.json !== undefined) await writeFile(values.json, toJson(findings));
+  return values.check && findings.ratios.some(({ ok }) => !ok) ? 1 : 0;
+}
+
+/** What `--only` names, or without it what runs by default. */
+function choose(only: string | undefined): (measurement: { readonly name: string }, byDefault: boolean) => boolean {
+  if (only === undefined) return (_measurement, byDefault) => byDefault;
+  const names = new Set(only.split(","));
+  const known = [...measurements, ...machineMeasurements].map(({ name }) => name);
+  for (const name of names) {
+    if (known.includes(name)) continue;
+    throw new StorageError("invalid_argument", `--only ${name}`, { hint: `Known: ${known.join(", ")}.` });
+  }
+  return ({ name }) => names.has(name);
+}
+
+async function runOnMachines(chosen: readonly MachineMeasurement[], signal: AbortSignal): Promise<Findings[]> {
+  const found: Findings[] = [];
+  const { progress } = benchFor("machines", signal);
+  const machines = await bringUp({ instance: `bench-${process.pid}`, signal, log: progress });
+  try {
+    for (const measurement of chosen) found.push(await measurement.run(benchFor(measurement.name, signal), machines));
+  } finally {
+    await machines.stop();
+  }
+  return found;
+}
+
+function benchFor(name: string, signal: AbortSignal): Bench {
+  return {
+    signal,
+    progress: (line) => {
+      process.stderr.write(`${(performance.now() / 1000).toFixed(0).padStart(5)} s  ${name}: ${line}\n`);
+    },
+  };
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`error: ${errorChain(error)}\n`);
+  if (error instanceof StorageError && error.hint !== undefined) process.stderr.write(`${error.hint}\n`);
+  process.exitCode = 2;
+}

@@ -1,0 +1,64 @@
+import { StorageError } from "@zfsilo/lib";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { volumeClient, type Volumes } from "./system.ts";
+
+/** A control plane as `npm start` runs it: a process of its own. */
+export interface ServiceProcess extends AsyncDisposable {
+  readonly volumes: Volumes;
+  /** From the start of the process to the first 200 of /readyz. */
+  readonly readyAfterMs: number;
+  /** Resident memory in bytes. */
+  residentBytes(): Promise<number>;
+}
+
+const startLimitMs = 60_000;
+
+export async function startService(dataDir: string, signal: AbortSignal): Promise<ServiceProcess> {
+  const main = join(fileURLToPath(import.meta.resolve("@zfsilo/control-plane")), "..", "main.js");
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(startLimitMs)]);
+  const began = performance.now();
+  const child = spawn(process.execPath, [main], {
+    stdio: ["ignore", "pipe", "ignore"],
+    env: { PATH: process.env["PATH"], ZFSILO_LISTEN: "127.0.0.1:0", ZFSILO_DATA_DIR: dataDir },
+  });
+  try {
+    const baseUrl = await listeningAt(child.stdout, limit);
+    while (!(await fetch(`${baseUrl}/readyz`, { signal: limit })).ok) await sleep(5, undefined, { signal: limit });
+    const readyAfterMs = performance.now() - began;
+    const token = await readFile(join(dataDir, "admin.token"), "utf8");
+    return {
+      volumes: volumeClient(baseUrl, token),
+      readyAfterMs,
+      residentBytes: () => residentBytes(Number(child.pid)),
+      async [Symbol.asyncDispose]() {
+        child.kill("SIGTERM");
+        if (child.exitCode === null) await once(child, "exit");
+      },
+    };
+  } catch (error) {
+    child.kill("SIGKILL");
+    throw new StorageError("internal", `start ${main}`, { cause: error, hint: "Build first: npm run build." });
+  }
+}
+
+async function listeningAt(stdout: NodeJS.ReadableStream, signal: AbortSignal): Promise<string> {
+  for await (const line of createInterface({ input: stdout, signal })) {
+    const address = /^zfsilo listening on (http:\/\/\S+)$/.exec(line)?.[1];
+    if (address !== undefined) return address;
+  }
+  throw new Error("it ended without listening");
+}
+
+/** VmRSS of proc_pid_status(5), in KiB there. */
+async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
+  if (kib === undefined) throw new Error(`process ${pid} shows no resident memory`);
+  return Number(kib) * 1024;
+}
