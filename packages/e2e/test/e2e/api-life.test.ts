@@ -1,61 +1,18 @@
 import { Code } from "@connectrpc/connect";
 import { VolumeMode, VolumeStatus } from "@zfsilo/api";
-import { bringUp, type Machines } from "@zfsilo/microvm";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { output, realHosts, traces } from "../../src/api/real-hosts.ts";
-import { startSystem, type System } from "../../src/api/system.ts";
+import { describe, expect, it } from "vitest";
+import { output } from "../../src/api/real-hosts.ts";
+import { give, mib, take, useRealWorld } from "../../src/api/real-world.ts";
 
-let machines: Machines;
-let system: System;
-let before: string[];
+const world = useRealWorld("api-life");
+const { create, connect, takeDown } = world;
 
-beforeAll(async () => {
-  const { signal } = new AbortController();
-  machines = await bringUp({ instance: "api-life", log: (line: string) => { console.log(line); }, signal });
-  await Promise.all([output(machines.give, "mkdir", "-p", "/mnt"), output(machines.take, "mkdir", "-p", "/mnt")]);
-  system = await startSystem({ hosts: realHosts(machines) });
-});
-
-afterAll(async () => {
-  await system.stop();
-  await machines.stop();
-});
-
-beforeEach(async () => {
-  before = await traces(machines);
-});
-
-afterEach(async () => {
-  expect(await traces(machines)).toEqual(before);
-  expect((await system.volumes.listVolumes({})).volumes).toEqual([]);
-});
-
-const mib = 1n << 20n;
-const give = "hosts/hst_give";
-const take = "hosts/hst_take";
-
-async function create(id: string, mode: VolumeMode, capacityBytes = 256n * mib, extra: object = {}): Promise<string> {
-  const { volume } = await system.volumes.createVolume({ volumeId: id, volume: { host: give, capacityBytes, mode, ...extra } });
-  return volume!.name;
-}
-
-async function connect(name: string, host = take): Promise<string> {
-  await system.volumes.publishVolume({ name });
-  const { volume } = await system.volumes.connectVolume({ name, host });
-  return volume!.attachments.find((attachment) => attachment.host === host)!.device;
-}
-
-async function takeDown(name: string, hosts = [take]): Promise<void> {
-  for (const host of hosts) await system.volumes.disconnectVolume({ name, host });
-  await system.volumes.unpublishVolume({ name });
-  await system.volumes.deleteVolume({ name });
-}
-
-const sha = async (path: string) => (await output(machines.take, "sha256sum", path)).split(" ")[0];
+const sha = async (path: string) => (await output(world.machines.take, "sha256sum", path)).split(" ")[0];
 
 describe.each(["ext4", "xfs"])("(a) an %s volume", (type) => {
   it("is made, written, grown under a writer, taken to pieces, put together again with the same bytes, and deleted", async () => {
-    const name = await create(`fs-${type}`, VolumeMode.FILESYSTEM, 512n * mib, { filesystem: { type } });
+    const { machines, system } = world;
+    const name = await create(`fs-${type}`, VolumeMode.FILESYSTEM, { capacityBytes: 512n * mib, fsType: type });
     await connect(name);
     await system.volumes.stageVolume({ name, host: take, stagingPath: "/mnt/stage" });
     await system.volumes.mountVolume({ name, host: take, targetPath: "/mnt/target" });
@@ -89,6 +46,7 @@ describe.each(["ext4", "xfs"])("(a) an %s volume", (type) => {
 });
 
 it("(b) a raw block volume keeps its bytes across growth and reconnection", async () => {
+  const { machines, system } = world;
   const name = await create("raw", VolumeMode.BLOCK);
   await connect(name);
   await system.volumes.stageVolume({ name, host: take, stagingPath: "/mnt/stage" });
@@ -109,8 +67,9 @@ it("(b) a raw block volume keeps its bytes across growth and reconnection", asyn
 });
 
 it("(c) what does not fit is refused, and nothing of it stays", async () => {
+  const { machines, system } = world;
   const tooLarge = 1n << 40n;
-  await expect(create("huge", VolumeMode.BLOCK, tooLarge)).rejects.toMatchObject({ code: Code.ResourceExhausted });
+  await expect(create("huge", VolumeMode.BLOCK, { capacityBytes: tooLarge })).rejects.toMatchObject({ code: Code.ResourceExhausted });
   const name = await create("grows", VolumeMode.BLOCK);
   const grow = system.volumes.updateVolume({ volume: { name, capacityBytes: tooLarge }, updateMask: { paths: ["capacity_bytes"] } });
   await expect(grow).rejects.toMatchObject({ code: Code.ResourceExhausted });
@@ -119,6 +78,7 @@ it("(c) what does not fit is refused, and nothing of it stays", async () => {
 });
 
 it("(d) a wrong CHAP secret is refused by the target, and a connect puts the right one back", async () => {
+  const { machines, system } = world;
   const name = await create("chap", VolumeMode.BLOCK);
   await connect(name);
   const { volume } = await system.volumes.getVolume({ name });
@@ -135,6 +95,7 @@ it("(d) a wrong CHAP secret is refused by the target, and a connect puts the rig
 });
 
 it("(e) two volumes on one initiator, and one raw volume on two initiators", async () => {
+  const { machines, system } = world;
   const [one, two] = await Promise.all([create("one", VolumeMode.FILESYSTEM), create("two", VolumeMode.BLOCK)]);
   const devices = await Promise.all([connect(one), connect(two)]);
   expect(new Set(devices).size).toBe(2);
@@ -149,8 +110,9 @@ it("(e) two volumes on one initiator, and one raw volume on two initiators", asy
 });
 
 it("(f) sixteen creates at once: every volume, and every device link", async () => {
+  const { machines, system } = world;
   const ids = Array.from({ length: 16 }, (_, index) => `many-${index}`);
-  const names = await Promise.all(ids.map((id) => create(id, VolumeMode.BLOCK, 16n * mib)));
+  const names = await Promise.all(ids.map((id) => create(id, VolumeMode.BLOCK, { capacityBytes: 16n * mib })));
   const links = (await output(machines.give, "ls", "/dev/zvol/tank/zfsilo")).split("\n");
   const handles = await Promise.all(names.map(async (name) => (await system.volumes.getVolume({ name })).volume!.handle));
   expect(links).toEqual(expect.arrayContaining(handles));

@@ -8,7 +8,7 @@ import { startService, type ServiceProcess } from "../../src/api/process.ts";
 
 const run = promisify(execFile);
 const readme = readFileSync(new URL("../../../../README.md", import.meta.url), "utf8");
-const toolDirectory = join(homedir(), ".cache/zfsilo/bin");
+const toolDirectory = join(homedir(), ".cache/zfsilo/grpcurl-1.8.9");
 
 /** The shell block that follows `<!-- session: NAME -->`. */
 function session(name: string): string {

@@ -1,0 +1,76 @@
+import { VolumeMode } from "@zfsilo/api";
+import { bringUp, type Machines } from "@zfsilo/microvm";
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
+import { output, realHosts, traces } from "./real-hosts.ts";
+import { startSystem, type System } from "./system.ts";
+
+export const give = "hosts/hst_give";
+export const take = "hosts/hst_take";
+export const mib = 1n << 20n;
+
+/** Fresh give and take with a control plane over ssh, for one test file. Usable inside its tests and hooks. */
+export interface RealWorld {
+  readonly machines: Machines;
+  readonly system: System;
+  create(id: string, mode: VolumeMode, options?: { capacityBytes?: bigint; fsType?: string }): Promise<string>;
+  /** Publishes and connects; returns the device on that host. */
+  connect(name: string, host?: string): Promise<string>;
+  /** Disconnects from each host, unpublishes, deletes. */
+  takeDown(name: string, hosts?: readonly string[]): Promise<void>;
+}
+
+/** Brings the world up before the file's tests, and asserts after each one that it left no trace on any machine. */
+export function useRealWorld(instance: string): RealWorld {
+  let machines: Machines;
+  let system: System;
+  let before: string[];
+
+  beforeAll(async () => {
+    const log = (line: string): void => {
+      console.log(line);
+    };
+    machines = await bringUp({ instance, log, signal: new AbortController().signal });
+    // The image gives both machines one initiator name; as two initiators they need two.
+    const rename = "echo InitiatorName=iqn.2026-01.io.zfsilo.vm:give > /etc/iscsi/initiatorname.iscsi; systemctl restart iscsid";
+    await output(machines.give, "sh", "-c", rename);
+    system = await startSystem({ hosts: realHosts(machines) });
+  });
+  afterAll(async () => {
+    await system.stop();
+    await machines.stop();
+  });
+  beforeEach(async () => {
+    before = await traces(machines);
+  });
+  afterEach(async () => {
+    expect(await traces(machines)).toEqual(before);
+    expect((await system.volumes.listVolumes({})).volumes).toEqual([]);
+  });
+
+  return {
+    get machines() {
+      return machines;
+    },
+    get system() {
+      return system;
+    },
+    async create(id, mode, { capacityBytes = 256n * mib, fsType } = {}) {
+      const filesystem = fsType === undefined ? {} : { filesystem: { type: fsType } };
+      const { volume } = await system.volumes.createVolume({
+        volumeId: id,
+        volume: { host: give, capacityBytes, mode, ...filesystem },
+      });
+      return volume?.name ?? "";
+    },
+    async connect(name, host = take) {
+      await system.volumes.publishVolume({ name });
+      const { volume } = await system.volumes.connectVolume({ name, host });
+      return volume?.attachments.find((attachment) => attachment.host === host)?.device ?? "";
+    },
+    async takeDown(name, hosts = [take]) {
+      for (const host of hosts) await system.volumes.disconnectVolume({ name, host });
+      await system.volumes.unpublishVolume({ name });
+      await system.volumes.deleteVolume({ name });
+    },
+  };
+}
