@@ -1,0 +1,15 @@
+import type { Executor } from "@zfsilo/command";
+import type { Iqn, PoolName, Portal } from "@zfsilo/host";
+
+/** Two machines that the same behaviours are asked of, whether they are simulated or run real kernels. */
+export interface HostWorld {
+  readonly kind: "simulated" | "real";
+  /** Has the pool, and exports volumes at the portal. */
+  readonly target: Executor;
+  /** Logs in under its own name. */
+  readonly initiator: Executor;
+  readonly pool: PoolName;
+  readonly portal: Portal;
+  readonly initiatorIqn: Iqn;
+  close(): Promise<void>;
+}
