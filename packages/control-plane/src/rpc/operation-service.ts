@@ -29,7 +29,7 @@ export function operationService({ operations, watch, stopping }: OperationServi
 
     async listOperations(request) {
       const { items, nextPageToken } = await operations.list(request);
-      return create(ListOperationsResponseSchema, { operations: items.map(operationToMessage), nextPageToken });
+      return create(ListOperationsResponseSchema, { operations: items.map(withoutCommands).map(operationToMessage), nextPageToken });
     },
 
     async *watchOperation({ name }, { signal }) {
@@ -50,4 +50,9 @@ export function operationService({ operations, watch, stopping }: OperationServi
 /** A stuck operation has not ended: it is tried again. */
 function hasEnded({ state }: OperationRecord): boolean {
   return state === "succeeded" || state === "failed";
+}
+
+/** A page of operations with up to 100 commands each would outgrow what gRPC clients take in one message. */
+function withoutCommands(operation: OperationRecord): OperationRecord {
+  return { ...operation, commands: [] };
 }

@@ -1,4 +1,4 @@
-import { VolumeMode } from "@zfsilo/api";
+import type { VolumeMode } from "@zfsilo/api";
 import { bringUp, type Machines } from "@zfsilo/microvm";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { output, realHosts, traces } from "./real-hosts.ts";
@@ -12,11 +12,11 @@ export const mib = 1n << 20n;
 export interface RealWorld {
   readonly machines: Machines;
   readonly system: System;
-  create(id: string, mode: VolumeMode, options?: { capacityBytes?: bigint; fsType?: string }): Promise<string>;
+  readonly create: (id: string, mode: VolumeMode, options?: { capacityBytes?: bigint; fsType?: string }) => Promise<string>;
   /** Publishes and connects; returns the device on that host. */
-  connect(name: string, host?: string): Promise<string>;
+  readonly connect: (name: string, host?: string) => Promise<string>;
   /** Disconnects from each host, unpublishes, deletes. */
-  takeDown(name: string, hosts?: readonly string[]): Promise<void>;
+  readonly takeDown: (name: string, hosts?: readonly string[]) => Promise<void>;
 }
 
 /** Brings the world up before the file's tests, and asserts after each one that it left no trace on any machine. */
@@ -54,7 +54,7 @@ export function useRealWorld(instance: string): RealWorld {
     get system() {
       return system;
     },
-    async create(id, mode, { capacityBytes = 256n * mib, fsType } = {}) {
+    create: async (id, mode, { capacityBytes = 256n * mib, fsType } = {}) => {
       const filesystem = fsType === undefined ? {} : { filesystem: { type: fsType } };
       const { volume } = await system.volumes.createVolume({
         volumeId: id,
@@ -62,12 +62,12 @@ export function useRealWorld(instance: string): RealWorld {
       });
       return volume?.name ?? "";
     },
-    async connect(name, host = take) {
+    connect: async (name, host = take) => {
       await system.volumes.publishVolume({ name });
       const { volume } = await system.volumes.connectVolume({ name, host });
       return volume?.attachments.find((attachment) => attachment.host === host)?.device ?? "";
     },
-    async takeDown(name, hosts = [take]) {
+    takeDown: async (name, hosts = [take]) => {
       for (const host of hosts) await system.volumes.disconnectVolume({ name, host });
       await system.volumes.unpublishVolume({ name });
       await system.volumes.deleteVolume({ name });

@@ -67,7 +67,7 @@ it("(b) a raw block volume keeps its bytes across growth and reconnection", asyn
 });
 
 it("(c) what does not fit is refused, and nothing of it stays", async () => {
-  const { machines, system } = world;
+  const { system } = world;
   const tooLarge = 1n << 40n;
   await expect(create("huge", VolumeMode.BLOCK, { capacityBytes: tooLarge })).rejects.toMatchObject({ code: Code.ResourceExhausted });
   const name = await create("grows", VolumeMode.BLOCK);

@@ -119,7 +119,7 @@ export type OperationStep = Message<"zfsilo.v1.OperationStep"> & {
   endTime?: Timestamp | undefined;
 
   /**
-   * What ran on hosts for it, secrets left out. At most 100 are kept.
+   * What ran on hosts for it, secrets left out. At most 100 are kept. Not in lists: ask for the operation itself.
    *
    * @generated from field: repeated zfsilo.v1.HostCommand commands = 5;
    */
