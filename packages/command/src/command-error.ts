@@ -11,7 +11,7 @@ export class CommandError extends StorageError {
 
   constructor(reason: Reason, host: string, argv: Argv, outcome: Outcome, cause: unknown, hint?: string) {
     super(reason, `run ${argv.join(" ")} on ${host}`, {
-      cause,
+      cause: showable(reason, cause),
       details: { host, outcome },
       ...(hint === undefined ? {} : { hint }),
     });
@@ -19,6 +19,12 @@ export class CommandError extends StorageError {
     this.argv = argv;
     this.outcome = outcome;
   }
+}
+
+/** What the system said, as an error of ours, so that a caller is shown it. */
+function showable(reason: Reason, cause: unknown): unknown {
+  if (!(cause instanceof Error) || cause instanceof StorageError) return cause;
+  return new StorageError(reason, cause.message, { cause });
 }
 
 /** Errno names whose meaning does not depend on which file they came from. */
@@ -40,7 +46,7 @@ export class FileOperationError extends StorageError {
 
   constructor(host: string, index: number, operation: Pick<FileOperation, "op" | "path">, errno: Errno) {
     super(reasonByErrno[errno] ?? "internal", `${operation.op} ${operation.path} on ${host}`, {
-      cause: new Error(errno),
+      cause: new StorageError(reasonByErrno[errno] ?? "internal", errno),
       details: { host, errno },
     });
     this.name = "FileOperationError";

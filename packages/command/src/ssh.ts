@@ -98,7 +98,7 @@ export class SshExecutor implements Executor {
     try {
       return await work();
     } catch (error) {
-      if (error instanceof CommandError && error.cause instanceof Error && error.cause.name === "ChannelRefusedError") {
+      if (error instanceof CommandError && rootCause(error).name === "ChannelRefusedError") {
         if ((await this.#session?.catch(() => undefined)) === session) this.#session = undefined;
         session.retire();
       }
@@ -142,4 +142,8 @@ export class SshExecutor implements Executor {
     const hint = error instanceof SshConnectError ? error.hint : undefined;
     return new CommandError("unavailable", this.host, argv, "not_started", error, hint);
   }
+}
+
+function rootCause(error: Error): Error {
+  return error.cause instanceof Error ? rootCause(error.cause) : error;
 }

@@ -29,8 +29,10 @@ export function toolFailure(
     ({ exitCode, pattern }) => (exitCode === undefined || exitCode === result.exitCode) && pattern.test(complaint),
   );
   const said = (result.stderr.trim() === "" ? result.stdout : result.stderr).trim().slice(0, excerptLength);
-  return new StorageError(rule?.reason ?? "internal", `${doing} on ${host}`, {
-    cause: new Error(`${argv[0]} exited with ${result.exitCode}${said === "" ? "" : `: ${said}`}`),
+  const reason = rule?.reason ?? "internal";
+  return new StorageError(reason, `${doing} on ${host}`, {
+    // One of ours, so that the caller is shown what the tool said; no tool of ours prints a secret.
+    cause: new StorageError(reason, `${argv[0]} exited with ${result.exitCode}${said === "" ? "" : `: ${said}`}`),
     details: { host, tool: argv[0] },
     ...(rule?.hint === undefined ? {} : { hint: rule.hint }),
   });
