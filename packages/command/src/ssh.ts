@@ -98,7 +98,7 @@ export class SshExecutor implements Executor {
     try {
       return await work();
     } catch (error) {
-      if (error instanceof CommandError && rootCause(error).name === "ChannelRefusedError") {
+      if (error instanceof CommandError && isCausedBy(error, "ChannelRefusedError")) {
         if ((await this.#session?.catch(() => undefined)) === session) this.#session = undefined;
         session.retire();
       }
@@ -144,6 +144,6 @@ export class SshExecutor implements Executor {
   }
 }
 
-function rootCause(error: Error): Error {
-  return error.cause instanceof Error ? rootCause(error.cause) : error;
+function isCausedBy(error: Error, name: string): boolean {
+  return error.name === name || (error.cause instanceof Error && isCausedBy(error.cause, name));
 }
