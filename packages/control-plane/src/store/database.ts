@@ -1,10 +1,10 @@
 import { KeyedMutex, StorageError, type Logger } from "@zfsilo/lib";
 import { chmod, mkdir, open } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { DataSource, type EntityManager, QueryFailedError } from "typeorm";
 import { entities } from "./entities.ts";
 import { migrations } from "./migrations/migrations.ts";
+import { cachingDriver } from "./statement-cache.ts";
 
 export interface DatabaseOptions {
   readonly file: string;
@@ -85,13 +85,9 @@ function dataSource(file: string): DataSource {
     migrations,
     synchronize: false,
     busyTimeout: 5_000,
-    // TypeORM calls verbose() on the driver, which makes a stack trace for every statement.
-    driver: { ...sqlite3, verbose: () => sqlite3 },
+    driver: cachingDriver,
   });
 }
-
-// The package is CommonJS without types; TypeORM is its only caller.
-const sqlite3 = createRequire(import.meta.url)("sqlite3") as object;
 
 async function refuseNewer(database: DataSource, file: string): Promise<void> {
   const tables = await database.query<unknown[]>("select 1 from sqlite_master where type = 'table' and name = 'migrations'");

@@ -1,4 +1,5 @@
 import { StorageError, type HostId } from "@zfsilo/lib";
+import type { EntityManager } from "typeorm";
 import { conditionFrom, fromJson, optionalJson } from "./column.ts";
 import { brokenConstraint, type Database } from "./database.ts";
 import { hostEntity, type HostRow } from "./entities.ts";
@@ -25,6 +26,8 @@ const hostList: ListOf = {
 export class SqlHostStore implements HostStore {
   readonly #database: Database;
   readonly #tokens: PageTokens;
+  /** Rows as last read: every step of every operation asks for a host, and they hardly ever change. */
+  #known = new Map<HostId, HostRecord>();
 
   constructor(database: Database, tokens: PageTokens) {
     this.#database = database;
@@ -33,7 +36,7 @@ export class SqlHostStore implements HostStore {
 
   async insert(host: HostRecord): Promise<void> {
     try {
-      await this.#database.write((manager) => manager.insert(hostEntity, hostRow(host)));
+      await this.#changing((manager) => manager.insert(hostEntity, hostRow(host)));
     } catch (error) {
       if (brokenConstraint(error)?.kind !== "unique") throw error;
       throw new StorageError("already_exists", `hosts/${host.id} exists already`, { details: { host: `hosts/${host.id}` } });
@@ -41,8 +44,15 @@ export class SqlHostStore implements HostStore {
   }
 
   async find(id: HostId): Promise<HostRecord | undefined> {
-    const rows = await this.#database.read<HostRow>("select * from hosts where id = ?", [id]);
-    return rows.map(hostFrom)[0];
+    const known = this.#known;
+    const kept = known.get(id);
+    if (kept !== undefined) return kept;
+    const [row] = await this.#database.read<HostRow>("select * from hosts where id = ?", [id]);
+    if (row === undefined) return undefined;
+    const host = hostFrom(row);
+    // Into the map as it was when the read began: after a change meanwhile, nobody looks at that one any more.
+    known.set(id, host);
+    return host;
   }
 
   async get(id: HostId): Promise<HostRecord> {
@@ -61,7 +71,7 @@ export class SqlHostStore implements HostStore {
   }
 
   update(id: HostId, change: HostChange, revision?: number): Promise<HostRecord> {
-    return this.#database.write(async (manager) => {
+    return this.#changing(async (manager) => {
       const [row] = await manager.query<HostRow[]>("select * from hosts where id = ?", [id]);
       if (row === undefined) throw hostNotFound(id);
       const current = hostFrom(row);
@@ -74,13 +84,22 @@ export class SqlHostStore implements HostStore {
 
   async remove(id: HostId): Promise<void> {
     try {
-      await this.#database.write((manager) => manager.delete(hostEntity, { id }));
+      await this.#changing((manager) => manager.delete(hostEntity, { id }));
     } catch (error) {
       if (brokenConstraint(error)?.kind !== "foreign_key") throw error;
       throw new StorageError("precondition", `hosts/${id} is in use by volumes`, {
         hint: "Delete the volumes that live on it, and disconnect those that are attached to it, first.",
         details: { host: `hosts/${id}`, reason: "HOST_IN_USE" },
       });
+    }
+  }
+
+  /** Everything that was read before a change is read again after it. */
+  async #changing<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    try {
+      return await this.#database.write(work);
+    } finally {
+      this.#known = new Map();
     }
   }
 }

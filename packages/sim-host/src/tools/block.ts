@@ -33,7 +33,7 @@ function probe(machine: Machine, path: string): readonly string[] | undefined {
     if (fs !== undefined) {
       const label = fs.label === "" ? [] : [`LABEL=${fs.label}`];
       const version = fs.type === "ext4" ? ["VERSION=1.0"] : [];
-      return [...label, `UUID=${fs.uuid}`, ...version, `BLOCK_SIZE=${fs.blockSize}`, `TYPE=${fs.type}`, "USAGE=filesystem"];
+      return [...label, `UUID=${fs.uuid}`, ...version, `BLOCK_SIZE=${fs.type === "xfs" ? 512 : fs.blockSize}`, `TYPE=${fs.type}`, "USAGE=filesystem"];
     }
     // A boot sector's mark makes it a partition table.
     return start.length >= 512 && start.readUInt16LE(510) === 0xaa55 ? ["PTTYPE=dos"] : undefined;
@@ -54,10 +54,11 @@ export const cmp: Program = (machine, args) => {
   const vfs = new Vfs(machine);
   if (vfs.kind(path) === undefined) return failed(2, `cmp: ${path}: No such file or directory`);
   const data = attempt(() => readStart(machine, vfs, path, limit), (errno) => failedRead("cmp", 2, path, errno));
-  const at = data.findIndex((byte) => byte !== 0);
-  if (at !== -1) {
+  // A comparison of memory, and not byte by byte in JavaScript: a MiB takes 0.1 ms and not 10.
+  if (!data.equals(Buffer.alloc(data.length))) {
+    const at = data.findIndex((byte) => byte !== 0);
     const line = data.subarray(0, at).filter((byte) => byte === 0x0a).length + 1;
-    return { exitCode: 1, stdout: `${path} ${other} differ: byte ${at + 1}, line ${line}\n`, stderr: "" };
+    return { exitCode: 1, stdout: `${path} ${other} differ: char ${at + 1}, line ${line}\n`, stderr: "" };
   }
   if (data.length < limit) return failed(1, `cmp: EOF on ${path} after byte ${data.length}, in line 1`);
   return done();
