@@ -24,7 +24,7 @@ export const iscsiadmFailures: readonly StderrRule[] = [
     exitCode: 19,
     pattern: any,
     reason: "precondition",
-    hint: "The target refused the login for good: it has no such target name, or not on this portal.",
+    hint: "The login failed for good. With mutual CHAP: the target's own user id or secret is not the expected one.",
   },
   {
     exitCode: 20,

@@ -16,6 +16,7 @@ const captured: Readonly<Record<string, Reason>> = {
   "create-no-pool": "not_found",
   "create-out-of-space": "no_space",
   "create-parent-exists": "already_exists",
+  "create-parent-is-volume": "precondition",
   "create-zero": "invalid_argument",
   "destroy-absent": "not_found",
   "destroy-busy": "busy",

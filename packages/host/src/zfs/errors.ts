@@ -11,6 +11,7 @@ export const zfsFailures: readonly StderrRule[] = [
     reason: "precondition",
     hint: "Create the parent dataset first.",
   },
+  { pattern: /parent is not a filesystem/, reason: "precondition", hint: "Volumes live in file systems, not in volumes." },
   { pattern: /already exists/, reason: "already_exists" },
   { pattern: /destination '.*' exists/, reason: "already_exists" },
   { pattern: /out of space/, reason: "no_space", hint: "Free space in the pool, or ask for less." },
