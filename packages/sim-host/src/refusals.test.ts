@@ -126,7 +126,7 @@ const filesystems: readonly Row[] = [
   ["mkfs.xfs over an ext4", formatted, `mkfs.xfs -q -K ${zd0}`, 1, `mkfs.xfs: ${zd0} appears to contain an existing filesystem (ext4).\nmkfs.xfs: Use the -f option to force overwrite.\n`],
   ["resize2fs, unclean", [...formatted, `mount -o rw ${zd0} /mnt`, "umount /mnt", "zfs set volsize=128M tank/z1"], `resize2fs ${zd0}`, 1, `resize2fs 1.47.0 (5-Feb-2023)\nPlease run 'e2fsck -f ${zd0}' first.\n\n`],
   ["resize2fs, nothing to do", formatted, `resize2fs ${zd0}`, 0, "resize2fs 1.47.0 (5-Feb-2023)\nThe filesystem is already 65536 (1k) blocks long.  Nothing to do!\n\n"],
-  ["resize2fs, no filesystem", [z1], `resize2fs ${zd0}`, 1, `resize2fs 1.47.0 (5-Feb-2023)\nresize2fs: Bad magic number in super-block while trying to open ${zd0}\nCouldn't find valid filesystem superblock.\n`],
+  ["resize2fs, no filesystem", [z1], `resize2fs ${zd0}`, 1, `resize2fs 1.47.0 (5-Feb-2023)\nresize2fs: Bad magic number in super-block while trying to open ${zd0}\n`],
   ["modprobe, unknown", [], "modprobe nosuch", 1, "modprobe: FATAL: Module nosuch not found in directory /lib/modules/6.1.0-37-amd64\n"],
 ];
 
@@ -273,12 +273,11 @@ describe("configfs refuses as the kernel", () => {
     ["creation of a file", { op: "write", path: `${group}/mine`, content: "", create: { mode: 0o644 } }, "EACCES"],
     ["write to an unknown attribute", write(`${group}/attrib/nosuch`, "1"), "ENOENT"],
     ["write of no number", write(`${group}/attrib/authentication`, "yes"), "EINVAL"],
-    ["enabling twice", write(`${group}/enable`, "1"), "EINVAL"],
     ["enabling a backstore twice", write(`${backstore}/enable`, "1"), "EEXIST"],
     ["a new serial while exported", write(`${backstore}/wwn/vpd_unit_serial`, "x"), "EINVAL"],
     ["reading a control file", { op: "read", path: `${backstore}/control` }, "EACCES"],
     ["rmdir of a linked backstore", { op: "rmdir", path: backstore }, "EBUSY"],
-    ["rmdir of a mapped LUN's LUN", { op: "rmdir", path: `${group}/lun/lun_0` }, "ENOTEMPTY"],
+    ["rmdir of a mapped LUN's LUN", { op: "rmdir", path: `${group}/lun/lun_0` }, "EBUSY"],
     ["rmdir of a group with children", { op: "rmdir", path: group }, "ENOTEMPTY"],
     ["rmdir of an ACL with a mapped LUN", { op: "rmdir", path: `${group}/acls/${takeName}` }, "ENOTEMPTY"],
     ["rmdir of a mapped LUN with its link", { op: "rmdir", path: `${group}/acls/${takeName}/lun_0` }, "ENOTEMPTY"],

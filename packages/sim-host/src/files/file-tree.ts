@@ -27,7 +27,7 @@ export class FileTree implements Tree {
   }
 
   kind(path: string): EntryKind | undefined {
-    this.#mount.check(false);
+    this.#look(path);
     return this.#file(path)?.kind;
   }
 
@@ -83,10 +83,15 @@ export class FileTree implements Tree {
   }
 
   readlink(path: string): string {
-    this.#mount.check(false);
+    this.#look(path);
     const file = this.#get(path);
     if (file.kind !== "link") throw new KernelError("EINVAL", path);
     return file.text;
+  }
+
+  /** The root of a mount is held in memory, whatever has become of its disk; all else is read. */
+  #look(path: string): void {
+    if (path !== this.#mount.at) this.#mount.check(false);
   }
 
   #make(path: string, file: Omit<FileDoc, "generation">): void {

@@ -1,11 +1,13 @@
 import { aclOf, attributeOf, isDemoMode } from "../lio/view.ts";
 import type { ConfigNode, Credentials } from "../model.ts";
 
+export type Refusal = "not authorised" | "target not trusted";
+
 /**
  * Whether a portal group lets an initiator in, and the initiator the target: access list and CHAP in both directions (RFC 7143
  * section 12). Undefined is yes. A missing ACL and a wrong secret look the same to the initiator.
  */
-export function admit(group: ConfigNode, initiator: string, offered: Credentials): "not authorised" | undefined {
+export function admit(group: ConfigNode, initiator: string, offered: Credentials): Refusal | undefined {
   const acl = aclOf(group, initiator);
   if (acl === undefined && !isDemoMode(group)) return "not authorised";
   const required = attributeOf(group, "attrib/authentication", "1") === "1";
@@ -18,10 +20,10 @@ export function admit(group: ConfigNode, initiator: string, offered: Credentials
   }
   // An initiator that wants proof of the target's identity ends the login when it gets none or a wrong one.
   if (offered.method !== "CHAP" || offered.targetPassword === undefined) return undefined;
-  if (!required) return "not authorised";
+  if (!required) return "target not trusted";
   const proved =
     secret(secrets, "userid_mutual") === offered.targetUser && secret(secrets, "password_mutual") === offered.targetPassword;
-  return proved ? undefined : "not authorised";
+  return proved ? undefined : "target not trusted";
 }
 
 function secret(node: ConfigNode, name: string): string | undefined {

@@ -42,8 +42,8 @@ describe("login", () => {
     ["a wrong password", right, { ...right, password: "guess" }, 24],
     ["a wrong user", right, { ...right, user: "other" }, 24],
     ["no credentials where they are required", right, undefined, 24],
-    ["a target that proves itself wrongly", right, { ...right, targetPassword: "other" }, 24],
-    ["a target that cannot prove itself", { user: "user", password: "secret" }, right, 24],
+    ["a target that proves itself wrongly", right, { ...right, targetPassword: "other" }, 19],
+    ["a target that cannot prove itself", { user: "user", password: "secret" }, right, 19],
     ["no credentials where none are required", undefined, undefined, 0],
   ])("with %s", async (_what, atTarget, atInitiator, exitCode) => {
     await publish(hosts.give, [takeName], atTarget);
@@ -76,6 +76,14 @@ describe("login", () => {
     const argv = ["iscsiadm", "-m", "node", "-T", iqn, "-p", portal, "--login"] as const;
     const run = hosts.take.executor.run(argv, { signal: new AbortController().signal, timeoutMs: 20 });
     await expect(run).rejects.toMatchObject({ reason: "timeout", outcome: "unknown" });
+  });
+
+  it.each([iqn, "iqn.2026-01.net.example:none"])("to a target that is not served ends with its record's limits: %s", async (name) => {
+    await publish(hosts.give);
+    await hosts.give.files({ op: "write", path: `${groupPath()}/enable`, content: "0" });
+    const limits = { "node.session.initial_login_retry_max": "2", "node.conn[0].timeo.login_timeout": "10" };
+    await putRecord(hosts.take, undefined, limits, name);
+    expect((await hosts.take.run("iscsiadm", "-m", "node", "-T", name, "-p", portal, "--login")).exitCode).toBe(8);
   });
 
   it("goes under the name of the interface that the record belongs to", async () => {

@@ -23,11 +23,10 @@ export function login(machine: Machine, record: NodeRecord): LoginResult {
   const portal = portalText(address, port);
   if (target?.model.listeners.has(target.at(portal)) !== true) return 8;
   const group = groupAt(target, iqn, portal);
-  // Target not found (0203): a failure that iscsid does not retry.
-  if (group === undefined) return 19;
-  if (!isEnabled(group.node)) throw new Hang(`login to ${iqn}: its portal group is disabled`);
+  if (group === undefined || !isEnabled(group.node)) return givenUp(record);
   const credentials = credentialsOf(record);
-  if (admit(group.node, initiator, credentials) !== undefined) return 24;
+  const refused = admit(group.node, initiator, credentials);
+  if (refused !== undefined) return refused === "target not trusted" ? 19 : 24;
 
   machine.loadModules("libiscsi", "scsi_transport_iscsi", "iscsi_tcp");
   const kernel = machine.editKernel();
@@ -50,6 +49,18 @@ export function login(machine: Machine, record: NodeRecord): LoginResult {
   addNexus(target, iqn, initiator, { machine: machine.name, session: sid });
   scan(machine, sid);
   return 0;
+}
+
+/**
+ * LIO answers a login to a target it does not have, or whose portal group is disabled, with "service unavailable" (0301), which
+ * iscsid goes on trying until the limits of its record are spent; then it reports a timeout (open-iscsi 2.1.8). With the usual
+ * limits that is two minutes, which no caller waits for.
+ */
+function givenUp(record: NodeRecord): LoginResult {
+  const tries = Number(record.values.get("node.session.initial_login_retry_max") ?? 8);
+  const seconds = Number(record.values.get("node.conn[0].timeo.login_timeout") ?? 15);
+  if (tries * seconds > 30) throw new Hang(`login to ${record.iqn}: the target does not take it`);
+  return 8;
 }
 
 function isSameLogin(machine: Machine, sid: number, record: NodeRecord): boolean {

@@ -99,6 +99,7 @@ export class Configfs implements Tree {
     const { name } = split(path);
     // Automatic directories cannot be removed by hand (CONFIGFS_USET_DEFAULT).
     if (parent?.rule.made === undefined || parent.rule.groups?.[name] !== undefined) throw new KernelError("EPERM", path);
+    if (parent.rule.made.isLinked?.(parent, name) === true) throw new KernelError("EBUSY", path);
     if (hasMade(place)) throw new KernelError("ENOTEMPTY", path);
     parent.rule.made.remove(parent, name);
   }

@@ -46,6 +46,8 @@ export interface MadeRule {
   open(place: Place, name: string, edit: boolean): ConfigNode | undefined;
   add(place: Place, name: string): void;
   remove(place: Place, name: string): void;
+  /** Whether links lead to it: EBUSY, which the kernel looks at before it looks inside (configfs_detach_prep). */
+  isLinked?(place: Place, name: string): boolean;
 }
 
 /** What `symlink` does here: a directory takes one link. */
@@ -55,6 +57,7 @@ export interface LinkRule {
 }
 
 export interface NestedHooks {
+  readonly isLinked?: (place: Place, name: string) => boolean;
   readonly added?: (place: Place, name: string) => void;
   /** Runs before the directory goes; may refuse. */
   readonly removing?: (place: Place, name: string, node: ConfigNode) => void;
@@ -71,6 +74,7 @@ export function nested(rule: DirectoryRule, check: (name: string) => Errno | und
         .filter((key) => key.slice(0, Math.max(key.lastIndexOf("/"), 0)) === place.inside)
         .map((key) => key.slice(key.lastIndexOf("/") + 1)),
     open: (place, name) => place.node.children?.[keyOf(place, name)],
+    isLinked: (place, name) => hooks.isLinked?.(place, name) ?? false,
     add(place, name) {
       hooks.added?.(place, name);
       place.node.children = { ...place.node.children, [keyOf(place, name)]: {} };

@@ -120,8 +120,7 @@ const enable: Attribute = {
   writable: true,
   write(place, value) {
     const wanted = parseSwitch(place, value);
-    // Enabling what is enabled, and the reverse, is refused.
-    if ((place.node.attributes?.["enable"] ?? "0") === wanted) throw new KernelError("EINVAL", place.path);
+    // Enabling what is enabled, and the reverse, is done (target_fabric_tpg_base_enable_store, kernel 6.1).
     if (wanted === "0") dropSessions(place.machine, place.names[0] ?? "");
     return wanted;
   },
@@ -176,9 +175,7 @@ const portalGroup: DirectoryRule = {
     auth: chap,
     lun: {
       made: nested(lun, (name) => (/^lun_\d+$/.test(name) ? undefined : "EINVAL"), {
-        removing(place, name) {
-          if (isMapped(place.node, `${place.path}/${name}`)) throw new KernelError("EBUSY", `${place.path}/${name}`);
-        },
+        isLinked: (place, name) => isMapped(place.node, `${place.path}/${name}`),
       }),
     },
     np: { made: portals },
@@ -194,7 +191,7 @@ function isMapped(group: ConfigNode, lunPath: string): boolean {
 
 const targets: MadeRule = {
   rule: {
-    groups: { fabric_statistics: {} },
+    groups: { fabric_statistics: {}, param: {} },
     made: nested(portalGroup, (name) => (/^tpgt_\d{1,5}$/.test(name) ? undefined : "EINVAL"), {
       removing(place) {
         dropSessions(place.machine, place.names[0] ?? "");
@@ -217,7 +214,7 @@ const targets: MadeRule = {
 
 /** target/iscsi. Its document, keyed by the machine alone, says that it has been made. */
 export const iscsi: DirectoryRule = {
-  attributes: { lio_version: readOnly(() => "Datera Inc. iSCSI Target v4.1.0\n") },
+  attributes: { ...stored({ cpus_allowed_list: "0" }), lio_version: readOnly(() => "Datera Inc. iSCSI Target v4.1.0\n") },
   groups: { discovery_auth: chap },
   made: targets,
 };

@@ -38,7 +38,7 @@ export const e2fsck: Program = (machine, args) => {
   }
   const fs = filesystemOf(machine, device);
   if (fs?.type !== "ext4") {
-    throw new ToolFailure(8, `${banner}ext2fs_open2: Bad magic number in super-block\ne2fsck: Superblock invalid, trying backup blocks...`);
+    throw new ToolFailure(8, `e2fsck: Bad magic number in super-block while trying to open ${path}`, `${path}: \nThe superblock could not be read or does not describe a valid ext2/ext3/ext4\nfilesystem.\n`);
   }
   const summary = `${path}: 11/65536 files (0.0% non-contiguous), ${BigInt(fs.used) / BigInt(fs.blockSize)}/${blocks(fs)} blocks\n`;
   if (fs.damaged) {
@@ -75,7 +75,7 @@ export const resize2fs: Program = (machine, args) => {
   const device = openFor(machine, path, (errno) => new ToolFailure(1, `${resizeBanner}open: ${errnoText(errno)} while opening ${path}`));
   const fs = filesystemOf(machine, device);
   if (fs?.type !== "ext4") {
-    throw new ToolFailure(1, `${resizeBanner}resize2fs: Bad magic number in super-block while trying to open ${path}\nCouldn't find valid filesystem superblock.`);
+    throw new ToolFailure(1, `${resizeBanner}resize2fs: Bad magic number in super-block while trying to open ${path}`, "Couldn't find valid filesystem superblock.\n");
   }
   const online = isHeldBy(machine, device, "mount");
   // Offline it wants a full check since the last mount.
@@ -101,7 +101,8 @@ export const resize2fs: Program = (machine, args) => {
 export const xfsGrowfs: Program = (machine, args) => {
   const { path } = operand("xfs_growfs", args, []);
   const vfs = new Vfs(machine);
-  const mount = vfs.kind(path) === undefined ? undefined : mountAt(machine, vfs.resolve(path));
+  if (vfs.kind(path) === undefined) return failed(1, `xfs_growfs: path resolution failed for ${path}: No such file or directory`);
+  const mount = mountAt(machine, vfs.resolve(path));
   if (mount?.device === undefined || mount.fstype !== "xfs") return failed(1, `xfs_growfs: ${path} is not a mounted XFS filesystem`);
   const device = openDevice(machine, mount.device);
   const fs = filesystemOf(machine, device);
@@ -120,7 +121,7 @@ export const dumpe2fs: Program = (machine, args) => {
   const banner = "dumpe2fs 1.47.0 (5-Feb-2023)\n";
   const device = openFor(machine, path, (errno) => new ToolFailure(1, `${banner}dumpe2fs: ${errnoText(errno)} while trying to open ${path}`));
   const fs = filesystemOf(machine, device);
-  if (fs?.type !== "ext4") throw new ToolFailure(1, `${banner}dumpe2fs: Bad magic number in super-block while trying to open ${path}`);
+  if (fs?.type !== "ext4") throw new ToolFailure(19, `${banner}dumpe2fs: Bad magic number in super-block while trying to open ${path}`);
   const free = (BigInt(fs.size) - BigInt(fs.used)) / BigInt(fs.blockSize);
   const lines = [
     `Filesystem volume name:   ${fs.label === "" ? "<none>" : fs.label}`,
