@@ -1,5 +1,5 @@
 import type { VolumeMode } from "@zfsilo/api";
-import { bringUp, type Machines } from "@zfsilo/microvm";
+import { bringUp, type Machine, type Machines } from "@zfsilo/microvm";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { output, realHosts, traces } from "./real-hosts.ts";
 import { startSystem, type System } from "./system.ts";
@@ -19,6 +19,17 @@ export interface RealWorld {
   readonly takeDown: (name: string, hosts?: readonly string[]) => Promise<void>;
 }
 
+/** The image makes an initiator of take alone, and both machines have its name: give gets a name and an iscsid of its own. */
+async function makeInitiator(machine: Machine): Promise<void> {
+  const script = [
+    "echo InitiatorName=iqn.2026-01.io.zfsilo.vm:give > /etc/iscsi/initiatorname.iscsi",
+    "mkdir -p /etc/systemd/system/iscsid.service.d",
+    "printf '[Unit]\\nConditionHost=\\n' > /etc/systemd/system/iscsid.service.d/zz-second-initiator.conf",
+    "systemctl daemon-reload && systemctl restart iscsid && modprobe iscsi_tcp",
+  ];
+  await output(machine, "sh", "-ec", script.join("\n"));
+}
+
 /** Brings the world up before the file's tests, and asserts after each one that it left no trace on any machine. */
 export function useRealWorld(instance: string): RealWorld {
   let machines: Machines;
@@ -30,9 +41,7 @@ export function useRealWorld(instance: string): RealWorld {
       console.log(line);
     };
     machines = await bringUp({ instance, log, signal: new AbortController().signal });
-    // The image gives both machines one initiator name; as two initiators they need two.
-    const rename = "echo InitiatorName=iqn.2026-01.io.zfsilo.vm:give > /etc/iscsi/initiatorname.iscsi; systemctl restart iscsid";
-    await output(machines.give, "sh", "-c", rename);
+    await makeInitiator(machines.give);
     system = await startSystem({ hosts: realHosts(machines) });
   });
   afterAll(async () => {
