@@ -41,7 +41,7 @@ function detailsOf(error: StorageError, message: string): Details {
   const details: Details = [
     { desc: ErrorInfoSchema, value: { reason: reason ?? error.reason.toUpperCase(), domain: "zfsilo", metadata } },
   ];
-  if (error.reason === "invalid_argument" && metadata["field"] !== undefined) {
+  if (metadata["field"] !== undefined) {
     const violation = { field: metadata["field"], description: message };
     details.push({ desc: BadRequestSchema, value: { fieldViolations: [violation] } });
   }

@@ -3,10 +3,10 @@ import { childOf, parseDatasetName, parsePoolName } from "@zfsilo/host";
 import { bytes, invalidField, newVolumeHandle, roundUp, StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
 import { fingerprint } from "../operation/fingerprint.ts";
 import type { AuthenticationMode, HostRecord, PoolRef, VolumeMode } from "../store/model.ts";
-import { createVolume } from "../workflow/create-volume.ts";
+import { createVolume, type CreateVolumeContext } from "../workflow/create-volume.ts";
 import { targetNameOf } from "../workflow/ownership.ts";
 import type { Answer } from "./answer.ts";
-import { alreadySo, hostInRole, runOn, type RequestDeps } from "./volume-requests.ts";
+import { alreadySo, hostInRole, namingCapacity, runOn, type RequestDeps } from "./volume-requests.ts";
 
 /** A checked CreateVolume request. */
 export interface CreateVolumeInput {
@@ -47,7 +47,7 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput)
     await refuseBeyondPool(deps, host, pool, input);
     const handle = newVolumeHandle();
     const blockBytes = BigInt(input.zfsOptions["volblocksize"] ?? defaultBlockBytes);
-    return runOn(deps, id, begin, createVolume, {
+    const context: CreateVolumeContext = {
       volumeId: id,
       handle,
       displayName: input.displayName,
@@ -72,7 +72,8 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput)
       authentication: input.authentication,
       targetName: targetNameOf(deps.iqnPrefix, handle),
       requestFingerprint: print,
-    });
+    };
+    return namingCapacity(pool.name, input.capacityBytes, () => runOn(deps, id, begin, createVolume, context));
   });
 }
 

@@ -5,7 +5,7 @@ import type { VolumeChange } from "../store/stores.ts";
 import { expandVolume } from "../workflow/expand-volume.ts";
 import { setVolumeOptions } from "../workflow/set-volume-options.ts";
 import type { Answer } from "./answer.ts";
-import { onVolume, type BeginWorkflow, type RequestDeps } from "./volume-requests.ts";
+import { namingCapacity, onVolume, type BeginWorkflow, type RequestDeps } from "./volume-requests.ts";
 
 /** A checked UpdateVolume request. A key that is present is to be changed, whatever its value. */
 export interface UpdateVolumeInput {
@@ -56,7 +56,8 @@ async function expand(deps: RequestDeps, volume: VolumeRecord, begin: BeginWorkf
   if (asked === undefined || asked === volume.capacityBytes) return undefined;
   const block = BigInt(volume.zfsOptions["volblocksize"] ?? 16_384n);
   const capacityBytes = roundUp(bytes(asked), block);
-  return (await begin(expandVolume, { volumeId: volume.id, capacityBytes })).operation;
+  const started = await namingCapacity(volume.pool, capacityBytes, () => begin(expandVolume, { volumeId: volume.id, capacityBytes }));
+  return started.operation;
 }
 
 function rowChange(volume: VolumeRecord, input: UpdateVolumeInput): VolumeChange {

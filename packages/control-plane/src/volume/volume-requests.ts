@@ -1,4 +1,4 @@
-import { StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
+import { reasonOf, StorageError, wrapError, type HostId, type VolumeId } from "@zfsilo/lib";
 import type { Workflow } from "@zfsilo/try";
 import type { Begin, Operations } from "../operation/operations.ts";
 import type { HostRecord, HostRole, VolumeRecord } from "../store/model.ts";
@@ -64,6 +64,17 @@ export async function hostInRole(deps: WorkflowDeps, id: HostId, role: HostRole,
     details: { field, host: `hosts/${id}` },
     hint: `Choose a host whose roles include ${role}.`,
   });
+}
+
+/** Says which field asked for more than the pool has. */
+export async function namingCapacity<T>(pool: string, capacityBytes: bigint, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (reasonOf(error) !== "no_space") throw error;
+    const message = `volume.capacity_bytes: pool ${pool} has no room for ${capacityBytes} bytes`;
+    throw wrapError(message, error, { field: "volume.capacity_bytes", pool });
+  }
 }
 
 /** Refuses with a state the caller can mend by another call first. */
