@@ -2,6 +2,7 @@ export * from "./gen/google/rpc/error_details_pb.ts";
 export * from "./gen/zfsilo/v1/condition_pb.ts";
 export * from "./gen/zfsilo/v1/host_service_pb.ts";
 export * from "./gen/zfsilo/v1/operation_service_pb.ts";
+export * from "./gen/zfsilo/v1/orphan_service_pb.ts";
 export * from "./gen/zfsilo/v1/service_pb.ts";
 export * from "./gen/zfsilo/v1/volume_pb.ts";
 export * from "./gen/zfsilo/v1/volume_service_pb.ts";

@@ -16,6 +16,8 @@ export interface Config {
   /** First part of every target name. */
   readonly iqnPrefix: string;
   readonly operations: { readonly retentionDays: number };
+  /** 0: only when asked, at the start, and never by itself afterwards. */
+  readonly reconcile: { readonly intervalSeconds: number };
   /** Undefined when the file does not say; an empty list is a choice. */
   readonly hosts: readonly ConfiguredHost[] | undefined;
 }
@@ -72,6 +74,7 @@ const schema = z.strictObject({
     .max(120)
     .regex(/^iqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/, "write iqn.YYYY-MM.reversed.domain in lower case")
     .default("iqn.2026-01.io.zfsilo"),
+  reconcile: z.strictObject({ intervalSeconds: z.int().min(0).max(86_400).default(60) }).default({ intervalSeconds: 60 }),
   operations: z.strictObject({ retentionDays: z.int().min(1).max(3650).default(30) }).default({ retentionDays: 30 }),
   hosts: z.array(hostSchema).optional(),
 });

@@ -3,6 +3,7 @@ import { SimWorld } from "@zfsilo/sim-host";
 import type { OperationState, RunnerObserver } from "@zfsilo/try";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import { seedHosts } from "./host/seed-hosts.ts";
 import { connectHost } from "./machines/connect.ts";
@@ -11,6 +12,9 @@ import { HostProbes } from "./machines/probes.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { Metrics, type MetricSources } from "./metrics.ts";
 import { Operations } from "./operation/operations.ts";
+import { HostWatch } from "./reconcile/host-watch.ts";
+import { ReconcileLoop } from "./reconcile/loop.ts";
+import { Reconciler } from "./reconcile/reconciler.ts";
 import { apiServer } from "./rpc/api.ts";
 import { parseListenAddress, type ListenAddress } from "./rpc/listen-address.ts";
 import { Readiness } from "./rpc/readiness.ts";
@@ -56,12 +60,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const readiness = new Readiness();
   const { sshAgentSocket } = options;
   const { hosts, volumes } = stores;
-  const machines: Machines = new Machines(hosts, (host) => connectHost(host, { world, sshAgentSocket, observer: metrics }));
+  const machines: Machines = new Machines(hosts, (host) =>
+    connectHost(host, { world, sshAgentSocket, observer: metrics, answers: watch }),
+  );
   const probes = new HostProbes(machines);
   const metrics = new Metrics(metricSources(stores, probes));
   const deps: WorkflowDeps = { volumes, hosts, machines, clusterId, turns: new KeyedMutex() };
   const operations = new Operations({ store: stores.operations, deps, log, observer: observe(metrics), workflows });
   const requests: RequestDeps = { ...deps, operations, iqnPrefix: config.iqnPrefix };
+  const reconciler = new Reconciler({ ...deps, operations, log, repairs: metrics });
+  const intervalMs = config.reconcile.intervalSeconds * 1000;
+  const reconcile: ReconcileLoop = new ReconcileLoop({ reconciler, intervalMs, log, observer: metrics });
+  const watch: HostWatch = new HostWatch({ hosts, machines, onBack: () => { reconcile.request(); }, probeEveryMs: hostProbeMs });
   await operations.load();
   await seedHosts(hosts, config.hosts);
 
@@ -74,7 +84,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     service: { hosts, capacity: probes, log, version, clusterId, features },
     hosts: { hosts, volumes, probe: probes, observer: machines },
     operations: { operations: stores.operations, watch: operations },
-    volumes: volumeService(requests),
+    volumes: volumeService({ ...requests, reconciler }),
   });
   const address = await server.start(parseListenAddress(config.listen, "ZFSILO_LISTEN"));
   const maintenance = startMaintenance({
@@ -85,6 +95,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     log,
   });
   readiness.set(true);
+  reconcile.start();
 
   return {
     address,
@@ -93,13 +104,19 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     async stop() {
       readiness.set(false);
       maintenance[Symbol.dispose]();
+      watch[Symbol.dispose]();
+      const reconciled = reconcile.stop();
       await Promise.all([operations.stop(AbortSignal.timeout(6_000)), server.stop(7_000)]);
       await machines.close();
+      await Promise.race([reconciled, sleep(1_000)]);
       await stores.close();
       await world.close();
     },
   };
 }
+
+/** How often a host that does not answer is asked again. */
+const hostProbeMs = 5_000;
 
 /** What the runner tells, as counters. */
 function observe(metrics: Metrics): RunnerObserver {
@@ -117,6 +134,12 @@ const scrapeLimitMs = 5_000;
 function metricSources({ volumes, hosts, operations }: Stores, probes: HostProbes): MetricSources {
   return {
     volumesByStatus: () => volumes.countByStatus(),
+    volumesByCondition: () => volumes.countByCondition(),
+    async hostsByCondition() {
+      const counts: Record<string, number> = {};
+      for (const { condition } of await hosts.all()) if (condition !== undefined) counts[condition.reason] = (counts[condition.reason] ?? 0) + 1;
+      return counts;
+    },
     async openOperations() {
       const counts: Partial<Record<OperationState, number>> = {};
       for (const { state } of await operations.listOpen()) counts[state] = (counts[state] ?? 0) + 1;

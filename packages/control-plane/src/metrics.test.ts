@@ -3,6 +3,8 @@ import { Metrics } from "./metrics.ts";
 
 const sources = {
   volumesByStatus: () => Promise.resolve({ mounted: 2 }),
+  volumesByCondition: () => Promise.resolve({ ZVOL_MISSING: 1 }),
+  hostsByCondition: () => Promise.resolve({}),
   openOperations: () => Promise.resolve({ stuck: 1 }),
   pools: () => Promise.resolve([{ host: "hst_give", pool: "tank", sizeBytes: 100n, freeBytes: 40n }]),
 };

@@ -16,6 +16,9 @@ export interface PoolSpace {
 /** What is read when somebody collects the metrics. A part that fails is left out; the rest is still told. */
 export interface MetricSources {
   volumesByStatus(): Promise<Readonly<Record<string, number>>>;
+  /** Volumes and hosts that have a condition, by its reason. */
+  volumesByCondition(): Promise<Readonly<Record<string, number>>>;
+  hostsByCondition(): Promise<Readonly<Record<string, number>>>;
   openOperations(): Promise<Readonly<Partial<Record<OperationState, number>>>>;
   pools(): Promise<readonly PoolSpace[]>;
 }
@@ -36,6 +39,10 @@ export class Metrics {
   readonly #open: Gauge<"state">;
   readonly #poolSize: Gauge<"host" | "pool">;
   readonly #poolFree: Gauge<"host" | "pool">;
+  readonly #abnormalVolumes: Gauge<"reason">;
+  readonly #abnormalHosts: Gauge<"reason">;
+  readonly #cycles: Histogram<"outcome">;
+  readonly #repairs: Counter<"action" | "outcome">;
   readonly #sources: MetricSources;
 
   constructor(sources: MetricSources) {
@@ -70,6 +77,21 @@ export class Metrics {
     });
     this.#volumes = this.#gauge("zfsilo_volumes", "Volumes by status.", "status");
     this.#open = this.#gauge("zfsilo_operations_open", "Operations that have not ended, by state. A stuck one needs a look.", "state");
+    this.#cycles = new Histogram({
+      name: "zfsilo_reconcile_cycle_seconds",
+      help: "Looks at all hosts with what was repaired, by outcome.",
+      labelNames: ["outcome"],
+      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300],
+      registers,
+    });
+    this.#repairs = new Counter({
+      name: "zfsilo_reconcile_repairs_total",
+      help: "Repairs that were tried, by action and outcome.",
+      labelNames: ["action", "outcome"],
+      registers,
+    });
+    this.#abnormalVolumes = this.#gauge("zfsilo_volumes_abnormal", "Volumes that are not as recorded, by the reason of their condition.", "reason");
+    this.#abnormalHosts = this.#gauge("zfsilo_hosts_abnormal", "Hosts with a condition, by its reason.", "reason");
     this.#poolSize = this.#gauge("zfsilo_pool_size_bytes", "Size of pools.", "host", "pool");
     this.#poolFree = this.#gauge("zfsilo_pool_free_bytes", "Free space of pools.", "host", "pool");
   }
@@ -83,6 +105,14 @@ export class Metrics {
     this.#commands.observe({ tool, outcome }, seconds);
   }
 
+  cycle(outcome: "ok" | "failed", seconds: number): void {
+    this.#cycles.observe({ outcome }, seconds);
+  }
+
+  repair(action: string, outcome: "done" | "failed"): void {
+    this.#repairs.inc({ action, outcome });
+  }
+
   step(kind: string, step: string, outcome: StepOutcome): void {
     this.#steps.inc({ kind, step, outcome });
     if (outcome === "undone" || outcome === "undo_failed") this.#undos.inc({ kind });
@@ -90,7 +120,7 @@ export class Metrics {
 
   /** The text of /metrics. */
   async collect(): Promise<{ contentType: string; text: string }> {
-    await Promise.all([this.#readVolumes(), this.#readOperations(), this.#readPools()]);
+    await Promise.all([this.#readVolumes(), this.#readConditions(), this.#readOperations(), this.#readPools()]);
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
   }
 
@@ -98,6 +128,17 @@ export class Metrics {
     const counts = await orNothing(this.#sources.volumesByStatus());
     this.#volumes.reset();
     if (counts !== undefined) for (const status of volumeStatuses) this.#volumes.set({ status }, counts[status] ?? 0);
+  }
+
+  async #readConditions(): Promise<void> {
+    const counts = [
+      [this.#abnormalVolumes, await orNothing(this.#sources.volumesByCondition())],
+      [this.#abnormalHosts, await orNothing(this.#sources.hostsByCondition())],
+    ] as const;
+    for (const [gauge, found] of counts) {
+      gauge.reset();
+      for (const [reason, count] of Object.entries(found ?? {})) gauge.set({ reason }, count);
+    }
   }
 
   async #readOperations(): Promise<void> {

@@ -1,5 +1,5 @@
 import { LocalExecutor, RecordingExecutor, SshExecutor, type Executor, type RecordedCall } from "@zfsilo/command";
-import { assertNever, StorageError } from "@zfsilo/lib";
+import { assertNever, StorageError, type HostId } from "@zfsilo/lib";
 import type { SimWorld } from "@zfsilo/sim-host";
 import { recordCommand } from "../operation/trace.ts";
 import type { HostRecord } from "../store/model.ts";
@@ -12,11 +12,17 @@ export interface CommandObserver {
   hostCommand(tool: string, outcome: CommandOutcome, seconds: number): void;
 }
 
+/** Told whether a host answered, each time something was run there. */
+export interface AnswerObserver {
+  seen(host: HostId, answered: boolean): void;
+}
+
 export interface ConnectOptions {
   readonly world: SimWorld;
   /** SSH_AUTH_SOCK, for connections without a key file. */
   readonly sshAgentSocket: string | undefined;
   readonly observer: CommandObserver;
+  readonly answers: AnswerObserver;
 }
 
 /** Size of each pool of a simulated target. Nothing is allocated for it. */
@@ -27,7 +33,9 @@ export function connectHost(host: HostRecord, options: ConnectOptions): Executor
   return new RecordingExecutor(executorFor(host, options), {
     maxCalls: 0,
     onCall: (call) => {
-      observeCall(call, options.observer);
+      const outcome = observeCall(call, options.observer);
+      // A command that ran out of its time says little of the host; no connection says all.
+      if (outcome !== "timeout" && outcome !== "failed") options.answers.seen(host.id, outcome !== "unreachable");
     },
   });
 }
@@ -68,7 +76,7 @@ function requireAgent(host: HostRecord, socket: string | undefined): string {
   });
 }
 
-function observeCall(call: RecordedCall, observer: CommandObserver): void {
+function observeCall(call: RecordedCall, observer: CommandObserver): CommandOutcome {
   const { argv, operations = [], host, durationMs, exitCode, error, stderr } = call;
   const command = argv === undefined ? operations.map(({ op, path }) => `${op} ${path}`).join("\n") : argv.join(" ");
   const failed = error !== undefined || (exitCode ?? 0) !== 0;
@@ -79,7 +87,9 @@ function observeCall(call: RecordedCall, observer: CommandObserver): void {
     error: error?.message ?? (failed ? (stderr ?? "") : ""),
     durationMs,
   });
-  observer.hostCommand(argv === undefined ? "files" : toolOf(argv[0]), outcomeOf(call), durationMs / 1000);
+  const outcome = outcomeOf(call);
+  observer.hostCommand(argv === undefined ? "files" : toolOf(argv[0]), outcome, durationMs / 1000);
+  return outcome;
 }
 
 function outcomeOf({ exitCode, error }: RecordedCall): CommandOutcome {

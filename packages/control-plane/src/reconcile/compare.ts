@@ -1,12 +1,15 @@
 import type { LioExport, Mount, Session } from "@zfsilo/host";
-import type { HostId } from "@zfsilo/lib";
+import { errorChain, type HostId } from "@zfsilo/lib";
 import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
+import { unusableTailBytes } from "../workflow/grow-filesystem.ts";
 import { showsDevice } from "../workflow/paths.ts";
 import type { InitiatorView, Observation, TargetView } from "./observation.ts";
 
 export const differenceReasons = [
   "HOST_UNREACHABLE",
+  "HOST_UNREADABLE",
   "POOL_NOT_IMPORTED",
+  "POOL_SUSPENDED",
   "ZVOL_MISSING",
   "FOREIGN_ZVOL",
   "ZVOL_SMALLER",
@@ -20,10 +23,17 @@ export const differenceReasons = [
   "SESSION_DOWN",
   "DEVICE_MISSING",
   "DEVICE_SMALLER",
+  "FILESYSTEM_SMALLER",
+  "FILESYSTEM_READ_ONLY",
   "STAGING_MOUNT_MISSING",
   "TARGET_MOUNT_MISSING",
+  "SESSION_STALE",
+  "NODE_RECORD_STALE",
 ] as const;
 export type DifferenceReason = (typeof differenceReasons)[number];
+
+/** Reasons that say nothing of the volume: its hosts could not be looked at. */
+export const unjudged: readonly DifferenceReason[] = ["HOST_UNREACHABLE", "HOST_UNREADABLE"];
 
 /** One way in which a host is not as recorded. */
 export interface Difference {
@@ -32,13 +42,21 @@ export interface Difference {
   readonly reason: DifferenceReason;
   readonly expected: string;
   readonly observed: string;
+  /** The size that was seen, for ZVOL_LARGER. */
+  readonly sizeBytes?: bigint;
+  /** Who has access, for INITIATOR_UNEXPECTED. */
+  readonly initiatorIqn?: string;
 }
 
 /** Pure: the record of one volume against what was seen. Empty when all is as recorded. */
 export function compareVolume(volume: VolumeRecord, seen: Observation, clusterId: string): Difference[] {
   const target = seen.targets.get(volume.hostId);
-  const atTarget = target === undefined ? [unreachable(volume.hostId)] : compareTarget(volume, target, clusterId);
-  return [...atTarget, ...volume.attachments.flatMap((attachment) => compareAttachment(volume, attachment, seen))];
+  const atTarget = target === undefined ? unseen(volume.hostId, seen) : compareTarget(volume, target, clusterId);
+  return [
+    ...atTarget,
+    ...volume.attachments.flatMap((attachment) => compareAttachment(volume, attachment, seen)),
+    ...compareStrangers(volume, seen),
+  ];
 }
 
 function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: string): Difference[] {
@@ -50,8 +68,10 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
   });
   const found: Difference[] = [];
   const pool = target.pools.get(volume.pool);
-  const zvol = pool === undefined || pool === "not_imported" ? undefined : pool.get(volume.dataset);
-  if (pool === undefined || pool === "not_imported") {
+  const zvol = typeof pool === "object" ? pool.get(volume.dataset) : undefined;
+  if (pool === "suspended") {
+    found.push(at("POOL_SUSPENDED", `pool ${volume.pool} online`, "its I/O is suspended"));
+  } else if (pool === undefined || pool === "not_imported") {
     found.push(at("POOL_NOT_IMPORTED", `pool ${volume.pool}`, "not imported"));
   } else if (zvol === undefined) {
     found.push(at("ZVOL_MISSING", volume.dataset, "no such dataset"));
@@ -61,7 +81,8 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
   } else if (zvol.sizeBytes < volume.capacityBytes) {
     found.push(at("ZVOL_SMALLER", `${volume.capacityBytes} bytes`, `${zvol.sizeBytes} bytes`));
   } else if (zvol.sizeBytes > volume.capacityBytes) {
-    found.push(at("ZVOL_LARGER", `${volume.capacityBytes} bytes`, `${zvol.sizeBytes} bytes`));
+    const { sizeBytes } = zvol;
+    found.push({ ...at("ZVOL_LARGER", `${volume.capacityBytes} bytes`, `${sizeBytes} bytes`), sizeBytes });
   }
   const lio = target.exports.get(volume.handle);
   if (!volume.published) {
@@ -71,10 +92,10 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
   if (lio?.target === undefined) return [...found, at("TARGET_MISSING", volume.targetName, "no such target")];
   const missing = missingOfExport(volume, lio);
   if (missing.length > 0) found.push(at("TARGET_INCOMPLETE", volume.targetName, `without ${missing.join(", ")}`));
-  for (const iqn of shutOutOf(volume, lio)) found.push(at("INITIATOR_SHUT_OUT", iqn, "no ACL with a mapped LUN"));
+  for (const iqn of shutOutOf(volume, lio)) found.push(at("INITIATOR_SHUT_OUT", iqn, "no ACL with a mapped LUN and its credentials"));
   const entitled = new Set(volume.attachments.map(({ initiatorIqn }) => initiatorIqn));
   for (const { iqn } of lio.initiators) {
-    if (!entitled.has(iqn)) found.push(at("INITIATOR_UNEXPECTED", "no ACL", iqn));
+    if (!entitled.has(iqn)) found.push({ ...at("INITIATOR_UNEXPECTED", "no ACL", iqn), initiatorIqn: iqn });
   }
   return found;
 }
@@ -92,18 +113,40 @@ export function missingOfExport(volume: VolumeRecord, lio: LioExport): string[] 
   ];
 }
 
-/** Names of initiators that are recorded as attached and cannot get at the LUN. */
+/** Names of initiators that are recorded as attached and cannot log in with what they were given, or not get at the LUN. */
 export function shutOutOf(volume: VolumeRecord, lio: LioExport): string[] {
   return volume.attachments
-    .map(({ initiatorIqn }) => initiatorIqn)
-    .filter((name) => lio.initiators.find(({ iqn }) => iqn === name)?.mappedLun === undefined);
+    .filter(({ initiatorIqn, chap }) => {
+      const found = lio.initiators.find(({ iqn }) => iqn === initiatorIqn);
+      return found?.mappedLun === undefined || found.userid !== chap?.userid;
+    })
+    .map(({ initiatorIqn }) => initiatorIqn);
 }
 
 function compareAttachment(volume: VolumeRecord, attachment: AttachmentRecord, seen: Observation): Difference[] {
   const view = seen.initiators.get(attachment.hostId);
-  if (view === undefined) return [unreachable(attachment.hostId)];
+  if (view === undefined) return unseen(attachment.hostId, seen);
   const session = view.sessions.get(volume.targetName);
   return [...compareSession(volume, attachment, session), ...compareMounts(volume, attachment, session, view)];
+}
+
+/** What initiators have of the volume that are not connected to it, under whatever host they are known. */
+function compareStrangers(volume: VolumeRecord, seen: Observation): Difference[] {
+  const hosts = new Set(volume.attachments.map(({ hostId }) => hostId));
+  const names = new Set(volume.attachments.map(({ initiatorIqn }) => initiatorIqn));
+  const found: Difference[] = [];
+  for (const [hostId, view] of seen.initiators) {
+    if (hosts.has(hostId) || names.has(view.initiatorName)) continue;
+    const session = view.sessions.get(volume.targetName);
+    const host = `hosts/${hostId}`;
+    if (session !== undefined) {
+      const observed = `session to ${volume.targetName}, ${session.state}`;
+      found.push({ host, reason: "SESSION_STALE", expected: "no session", observed });
+    } else if (view.records.has(volume.targetName)) {
+      found.push({ host, reason: "NODE_RECORD_STALE", expected: "no node record", observed: `one for ${volume.targetName}` });
+    }
+  }
+  return found;
 }
 
 function compareSession(
@@ -127,31 +170,50 @@ function compareSession(
 
 function compareMounts(
   volume: VolumeRecord,
-  { hostId, stagingPath, targetPaths }: AttachmentRecord,
+  { hostId, stagingPath, targetPaths, readOnly }: AttachmentRecord,
   session: Session | undefined,
-  { mounts }: InitiatorView,
+  { mounts, filesystemBytes }: InitiatorView,
 ): Difference[] {
   const device = session?.devices.find(({ serial }) => serial === volume.handle);
+  const host = `hosts/${hostId}`;
   const shows = (path: string): boolean => device !== undefined && showsDevice(topMount(mounts, path), device);
   const wanted: (readonly [DifferenceReason, string])[] = [
     ...(stagingPath === "" || volume.mode === "block" ? [] : [["STAGING_MOUNT_MISSING", stagingPath] as const]),
     ...targetPaths.map((path) => ["TARGET_MOUNT_MISSING", path] as const),
   ];
-  return wanted
+  const found: Difference[] = wanted
     .filter(([, path]) => !shows(path))
     .map(([reason, path]) => ({
-      host: `hosts/${hostId}`,
+      host,
       reason,
       expected: `the volume at ${path}`,
       observed: topMount(mounts, path)?.source ?? "nothing mounted",
     }));
+  if (volume.mode === "block" || stagingPath === "" || device === undefined || readOnly || !shows(stagingPath)) return found;
+  const superOptions = topMount(mounts, stagingPath)?.superOptions ?? [];
+  if (superOptions.some((option) => stopped.has(option))) {
+    found.push({ host, reason: "FILESYSTEM_READ_ONLY", expected: `${stagingPath} writable`, observed: superOptions.join(",") });
+  }
+  const bytes = filesystemBytes.get(device.majorMinor);
+  if (bytes !== undefined && bytes + unusableTailBytes < device.sizeBytes) {
+    found.push({ host, reason: "FILESYSTEM_SMALLER", expected: `${device.sizeBytes} bytes`, observed: `${bytes} bytes` });
+  }
+  return found;
 }
+
+/** What the options of a filesystem say that was mounted writable and gave up after an error: ext4 6.1, ext4 6.10, xfs. */
+const stopped: ReadonlySet<string> = new Set(["ro", "emergency_ro", "shutdown"]);
 
 /** Where several lie on one path, the last one mounted is what shows. */
-export function topMount(mounts: readonly Mount[], path: string): Mount | undefined {
-  return mounts.filter(({ target }) => target === path).at(-1);
+function topMount(mounts: InitiatorView["mounts"], path: string): Mount | undefined {
+  return mounts.get(path)?.at(-1);
 }
 
-function unreachable(host: HostId): Difference {
-  return { host: `hosts/${host}`, reason: "HOST_UNREACHABLE", expected: "an answer", observed: "none" };
+/** Of a host that was not looked at nothing is said. */
+function unseen(id: HostId, { failures }: Observation): Difference[] {
+  const failure = failures.get(id);
+  if (failure === undefined) return [];
+  const host = `hosts/${id}`;
+  if (failure.kind === "unreachable") return [{ host, reason: "HOST_UNREACHABLE", expected: "an answer", observed: "none" }];
+  return [{ host, reason: "HOST_UNREADABLE", expected: "an answer we know", observed: errorChain(failure.error) }];
 }

@@ -10,17 +10,32 @@ export interface TargetView {
 }
 
 /** Zvols by dataset name. */
-export type PoolView = ReadonlyMap<string, Zvol> | "not_imported";
+export type PoolView = ReadonlyMap<string, Zvol> | "not_imported" | "suspended";
 
 /** What was seen of an initiator host. */
 export interface InitiatorView {
-  /** By target name. */
+  /** By target name, through the host's own interface. */
   readonly sessions: ReadonlyMap<string, Session>;
-  readonly mounts: readonly Mount[];
+  /** In mount order, by the path they lie on. */
+  readonly mounts: ReadonlyMap<string, readonly Mount[]>;
+  /** Targets with a node record. */
+  readonly records: ReadonlySet<string>;
+  /** The name it logs in with; empty when it has none. */
+  readonly initiatorName: string;
+  /** Sizes of filesystems by device number, where they were read: only a look at one volume does. */
+  readonly filesystemBytes: ReadonlyMap<string, bigint>;
 }
 
-/** Everything one cycle saw. A host that is absent did not answer. */
+export interface HostFailure {
+  /** `unreachable`: no answer. `unreadable`: it answered, and not as we know it. */
+  readonly kind: "unreachable" | "unreadable";
+  readonly error: unknown;
+}
+
+/** Everything one cycle saw. A host that is absent did not answer, or was not looked at. */
 export interface Observation {
   readonly targets: ReadonlyMap<HostId, TargetView>;
   readonly initiators: ReadonlyMap<HostId, InitiatorView>;
+  /** Why a host that was looked at is absent. */
+  readonly failures: ReadonlyMap<HostId, HostFailure>;
 }

@@ -1,9 +1,9 @@
 import { CommandError } from "@zfsilo/command";
-import { parseDatasetName, parseIqn, type Zvol } from "@zfsilo/host";
+import { parseDatasetName, parseIqn, parsePoolName, type Mount, type Pool, type Session, type Zvol } from "@zfsilo/host";
 import { reasonOf, type HostId } from "@zfsilo/lib";
 import type { Machine, Machines } from "../machines/machines.ts";
 import type { HostRecord, VolumeRecord } from "../store/model.ts";
-import type { InitiatorView, Observation, PoolView, TargetView } from "./observation.ts";
+import type { HostFailure, InitiatorView, Observation, PoolView, TargetView } from "./observation.ts";
 
 export interface ObserveDeps {
   readonly machines: Machines;
@@ -11,65 +11,167 @@ export interface ObserveDeps {
 
 /** Looks at each host once, in bulk: a fixed number of commands a host, however many volumes it has. */
 export async function observeHosts(deps: ObserveDeps, hosts: readonly HostRecord[], signal: AbortSignal): Promise<Observation> {
-  const targets = new Map<HostId, TargetView>();
-  const initiators = new Map<HostId, InitiatorView>();
+  const seen = new Views(signal);
   await Promise.all(
     hosts.map(async (host) => {
       const machine = deps.machines.of(host);
-      const [target, initiator] = await Promise.all([
-        host.roles.includes("target") ? orUnreachable(() => observeTarget(machine, host, signal)) : undefined,
-        host.roles.includes("initiator") ? orUnreachable(() => observeInitiator(machine, signal)) : undefined,
+      await Promise.all([
+        host.roles.includes("target") && seen.target(host.id, () => observeTarget(machine, host, signal)),
+        host.roles.includes("initiator") && seen.initiator(host.id, () => observeInitiator(machine, signal)),
       ]);
-      if (target !== undefined) targets.set(host.id, target);
-      if (initiator !== undefined) initiators.set(host.id, initiator);
     }),
   );
-  return { targets, initiators };
+  return seen;
 }
 
-/** Looks only at what belongs to one volume: cheap on a host with thousands. */
-export async function observeVolume(deps: ObserveDeps, volume: VolumeRecord, signal: AbortSignal): Promise<Observation> {
+/**
+ * Looks only at what belongs to one volume, on its target and on `initiators`: cheap on hosts with thousands. Filesystems that
+ * are staged are measured as well.
+ */
+export async function observeVolume(
+  deps: ObserveDeps,
+  volume: VolumeRecord,
+  initiators: Iterable<HostId>,
+  signal: AbortSignal,
+): Promise<Observation> {
+  const seen = new Views(signal);
   const machine = await deps.machines.get(volume.hostId);
-  const target = await orUnreachable(async () => {
-    const dataset = parseDatasetName(volume.dataset);
-    const [pool, found] = await Promise.all([
-      poolView(async () => [await machine.zfs.findVolume(dataset, { signal })].flatMap((zvol) => zvol ?? [])),
-      machine.lio.findExport({ handle: volume.handle, target: parseIqn(volume.targetName) }, { signal }),
-    ]);
-    return {
-      pools: new Map([[volume.pool, pool]]),
-      exports: new Map(found === undefined ? [] : [[volume.handle, found]]),
-    };
-  });
-  const views = await Promise.all(
-    volume.attachments.map(async ({ hostId }) => {
-      const initiator = await deps.machines.get(hostId);
-      return [hostId, await orUnreachable(() => observeInitiator(initiator, signal))] as const;
+  const atTarget = seen.target(volume.hostId, () => observeExport(machine, volume, signal));
+  await Promise.all([
+    atTarget,
+    ...[...new Set(initiators)].map(async (id) => {
+      const initiator = await deps.machines.get(id);
+      await seen.initiator(id, () => observeSession(initiator, volume, id, signal));
     }),
+  ]);
+  return seen;
+}
+
+/** What hosts showed. One that cannot be read is noted, so that it does not keep the others from being looked at. */
+class Views implements Observation {
+  readonly targets = new Map<HostId, TargetView>();
+  readonly initiators = new Map<HostId, InitiatorView>();
+  readonly failures = new Map<HostId, HostFailure>();
+  readonly #signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  target(id: HostId, look: () => Promise<TargetView>): Promise<void> {
+    return this.#noted(id, async () => void this.targets.set(id, await look()));
+  }
+
+  initiator(id: HostId, look: () => Promise<InitiatorView>): Promise<void> {
+    return this.#noted(id, async () => void this.initiators.set(id, await look()));
+  }
+
+  async #noted(id: HostId, look: () => Promise<void>): Promise<void> {
+    try {
+      await look();
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      this.failures.set(id, { kind: isUnreachable(error) ? "unreachable" : "unreadable", error });
+    }
+  }
+}
+
+/** zpool first: `zfs` waits for ever on a pool whose I/O is suspended, zpool answers (zpool-list(8), zfs 2.1). */
+async function observeTarget({ zfs, lio }: Machine, host: HostRecord, signal: AbortSignal): Promise<TargetView> {
+  const exports = lio.listExports({ signal });
+  const pools = zfs.listPools({ signal }).then((imported) =>
+    Promise.all(
+      host.pools.map(async ({ name, parentDataset }): Promise<readonly [string, PoolView]> => {
+        const pool = imported.find((candidate) => candidate.name === (name as string));
+        return [name, await poolView(pool, () => zfs.listVolumes(parseDatasetName(parentDataset), { signal }))];
+      }),
+    ),
   );
+  const [found, views] = await Promise.all([exports, pools]);
+  return { pools: new Map(views), exports: new Map(found.map((one) => [one.handle, one])) };
+}
+
+async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, signal: AbortSignal): Promise<TargetView> {
+  const pools = zfs.findPool(parsePoolName(volume.pool), { signal }).then((pool) =>
+    poolView(pool, async () => [await zfs.findVolume(parseDatasetName(volume.dataset), { signal })].flatMap((zvol) => zvol ?? [])),
+  );
+  const found = lio.findExport({ handle: volume.handle, target: parseIqn(volume.targetName) }, { signal });
+  const [view, lioExport] = await Promise.all([pools, found]);
   return {
-    targets: new Map(target === undefined ? [] : [[volume.hostId, target]]),
-    initiators: new Map(views.flatMap(([id, view]) => (view === undefined ? [] : [[id, view] as const]))),
+    pools: new Map([[volume.pool, view]]),
+    exports: new Map(lioExport === undefined ? [] : [[volume.handle, lioExport]]),
   };
 }
 
-async function observeTarget({ zfs, lio }: Machine, host: HostRecord, signal: AbortSignal): Promise<TargetView> {
-  const [exports, ...pools] = await Promise.all([
-    lio.listExports({ signal }),
-    ...host.pools.map(async ({ name, parentDataset }): Promise<readonly [string, PoolView]> => {
-      return [name, await poolView(() => zfs.listVolumes(parseDatasetName(parentDataset), { signal }))];
-    }),
+async function observeInitiator({ iscsi, mounts }: Machine, signal: AbortSignal): Promise<InitiatorView> {
+  const [sessions, list, records, initiatorName] = await Promise.all([
+    iscsi.listSessions({ signal }),
+    mounts.list({ signal }),
+    iscsi.listRecordedTargets({ signal }),
+    nameOf(() => iscsi.initiatorName({ signal })),
   ]);
-  return { pools: new Map(pools), exports: new Map(exports.map((found) => [found.handle, found])) };
+  return viewOf({ sessions, mounts: list, records, initiatorName });
 }
 
-async function observeInitiator({ iscsi, mounts }: Machine, signal: AbortSignal): Promise<InitiatorView> {
-  const [sessions, list] = await Promise.all([iscsi.listSessions({ signal }), mounts.list({ signal })]);
-  return { sessions: new Map(sessions.map((session) => [session.target, session])), mounts: list };
+async function observeSession(
+  { iscsi, mounts, filesystems }: Machine,
+  volume: VolumeRecord,
+  host: HostId,
+  signal: AbortSignal,
+): Promise<InitiatorView> {
+  const [session, list, records, initiatorName] = await Promise.all([
+    iscsi.findSession({ target: parseIqn(volume.targetName) }, { signal }),
+    mounts.list({ signal }),
+    iscsi.listRecordedTargets({ signal }),
+    nameOf(() => iscsi.initiatorName({ signal })),
+  ]);
+  const attachment = volume.attachments.find(({ hostId }) => hostId === host);
+  const device = session?.state === "LOGGED_IN" ? session.devices.find(({ serial }) => serial === volume.handle) : undefined;
+  const shown = list.some(({ target, majorMinor }) => target === attachment?.stagingPath && majorMinor === device?.majorMinor);
+  const filesystemBytes = new Map<string, bigint>();
+  if (device !== undefined && shown && volume.filesystem?.formatted === true) {
+    filesystemBytes.set(device.majorMinor, await filesystems.sizeBytes(`/dev/${device.name}`, volume.filesystem.type, { signal }));
+  }
+  return { ...viewOf({ sessions: session === undefined ? [] : [session], mounts: list, records, initiatorName }), filesystemBytes };
+}
+
+interface Seen {
+  readonly sessions: readonly Session[];
+  readonly mounts: readonly Mount[];
+  readonly records: readonly string[];
+  readonly initiatorName: string;
+}
+
+export function viewOf({ sessions, mounts, records, initiatorName }: Seen): InitiatorView {
+  const byPath = new Map<string, Mount[]>();
+  for (const mount of mounts) {
+    const at = byPath.get(mount.target) ?? [];
+    byPath.set(mount.target, at);
+    at.push(mount);
+  }
+  return {
+    sessions: new Map(sessions.filter(({ iface }) => iface === "default").map((session) => [session.target, session])),
+    mounts: byPath,
+    records: new Set(records),
+    initiatorName,
+    filesystemBytes: new Map(),
+  };
+}
+
+/** A machine without a name cannot log in anywhere, and has nothing of ours. */
+async function nameOf(read: () => Promise<string>): Promise<string> {
+  try {
+    return await read();
+  } catch (error) {
+    if (reasonOf(error) === "precondition") return "";
+    throw error;
+  }
 }
 
 /** A pool that is not imported is a finding; a host that does not answer is none, and passes through. */
-async function poolView(read: () => Promise<readonly Zvol[]>): Promise<PoolView> {
+async function poolView(pool: Pool | undefined, read: () => Promise<readonly Zvol[]>): Promise<PoolView> {
+  if (pool === undefined) return "not_imported";
+  if (pool.health === "SUSPENDED") return "suspended";
   try {
     return new Map((await read()).map((zvol) => [zvol.dataset, zvol]));
   } catch (error) {
@@ -77,15 +179,6 @@ async function poolView(read: () => Promise<readonly Zvol[]>): Promise<PoolView>
     if (reasonOf(error) === "not_found") return new Map();
     // zfs says "no such pool" through `unavailable` and the transport does too; only the former comes with an exit.
     if (reasonOf(error) === "unavailable" && !isUnreachable(error)) return "not_imported";
-    throw error;
-  }
-}
-
-async function orUnreachable<T>(look: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await look();
-  } catch (error) {
-    if (isUnreachable(error)) return undefined;
     throw error;
   }
 }

@@ -6,18 +6,28 @@ import {
   StatsVolumeResponseSchema,
   SyncVolumeResponseSchema,
   SyncVolumesResponseSchema,
+  VolumeDifferencesSchema,
+  type VolumeDifferences,
   type VolumeService,
 } from "@zfsilo/api";
-import { compareMany, compareOne } from "../reconcile/compare-volumes.ts";
+import type { VolumeId } from "@zfsilo/lib";
+import type { Finding } from "../reconcile/findings.ts";
+import type { Reconciler } from "../reconcile/reconciler.ts";
 import { volumeStats } from "../volume/stats.ts";
 import { readyVolume, type RequestDeps } from "../volume/volume-requests.ts";
+import { countOutcome, findingToMessage } from "./convert/finding.ts";
 import { volumeToMessage } from "./convert/volume.ts";
 import { parseVolumeName } from "./field.ts";
+import { whileCalled } from "./while-called.ts";
 
 type Reads = "getVolume" | "listVolumes" | "statsVolume" | "syncVolume" | "syncVolumes";
 
-/** The calls that change nothing on hosts. */
-export function volumeReads(deps: RequestDeps): Pick<ServiceImpl<typeof VolumeService>, Reads> {
+export interface VolumeReadDeps extends RequestDeps {
+  readonly reconciler: Pick<Reconciler, "volume" | "cycle">;
+}
+
+/** The calls that tell what is there. Of these only the two that synchronise change hosts, back to what is recorded. */
+export function volumeReads(deps: VolumeReadDeps): Pick<ServiceImpl<typeof VolumeService>, Reads> {
   const message = (volume: Parameters<typeof volumeToMessage>[0]) =>
     volumeToMessage(volume, deps.operations.openOn(`volumes/${volume.id}`));
 
@@ -41,17 +51,28 @@ export function volumeReads(deps: RequestDeps): Pick<ServiceImpl<typeof VolumeSe
       });
     },
 
-    async syncVolume({ name }, { signal }) {
-      const id = parseVolumeName(name, "name");
-      const { volume, differences } = await compareOne(deps, await readyVolume(deps, id), signal);
-      return create(SyncVolumeResponseSchema, { volume: message(volume), differences: [...differences] });
+    async syncVolume({ name, reportOnly }, { signal }) {
+      const recorded = await readyVolume(deps, parseVolumeName(name, "name"));
+      const { volume, findings } = await whileCalled(deps.reconciler.volume(recorded, reportOnly, signal), signal);
+      return create(SyncVolumeResponseSchema, {
+        volume: message(volume),
+        differences: findings.map(findingToMessage),
+        repaired: countOutcome(findings, "repaired"),
+        left: countOutcome(findings, "left"),
+      });
     },
 
-    async syncVolumes({ filter }, { signal }) {
-      const { checked, volumes, unreachable } = await compareMany(deps, filter, signal);
+    async syncVolumes({ filter, reportOnly }, { signal }) {
+      const volumes: VolumeDifferences[] = [];
+      const onVolume = (id: VolumeId, findings: readonly Finding[]): void => {
+        volumes.push(create(VolumeDifferencesSchema, { name: `volumes/${id}`, differences: findings.map(findingToMessage) }));
+      };
+      const { checked, repaired, left, unreachable } = await deps.reconciler.cycle({ filter, reportOnly, eager: true, onVolume }, signal);
       return create(SyncVolumesResponseSchema, {
         checked: BigInt(checked),
-        volumes: volumes.map(({ id, differences }) => ({ name: `volumes/${id}`, differences: [...differences] })),
+        repaired: BigInt(repaired),
+        left: BigInt(left),
+        volumes: volumes.sort((a, b) => (a.name < b.name ? -1 : 1)),
         unreachableHosts: unreachable.map((id) => `hosts/${id}`),
       });
     },

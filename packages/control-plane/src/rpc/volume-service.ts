@@ -22,14 +22,14 @@ import { requestDelete } from "../volume/delete.ts";
 import { requestPublish, requestUnpublish } from "../volume/export.ts";
 import { requestMount, requestStage, requestUnmount, requestUnstage } from "../volume/stage.ts";
 import { requestUpdate } from "../volume/update.ts";
-import type { RequestDeps } from "../volume/volume-requests.ts";
 import { volumeToMessage } from "./convert/volume.ts";
 import { parseHostName, parseVolumeName } from "./field.ts";
 import { parseCreateVolume, parseUpdateVolume } from "./volume-input.ts";
-import { volumeReads } from "./volume-reads.ts";
+import { volumeReads, type VolumeReadDeps } from "./volume-reads.ts";
+import { whileCalled } from "./while-called.ts";
 
 /** Checks what was asked, hands it on, and answers in API messages. What is done is decided in volume/ and workflow/. */
-export function volumeService(deps: RequestDeps): ServiceImpl<typeof VolumeService> {
+export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeService> {
   /** A caller that goes away, or whose deadline passes, stops waiting; the operation goes on (I7). */
   const answer = async (work: Promise<Answer>, { signal }: HandlerContext): Promise<{ volume: Volume; operation: string }> => {
     const { volume, operation } = await whileCalled(work, signal);
@@ -108,19 +108,4 @@ export function volumeService(deps: RequestDeps): ServiceImpl<typeof VolumeServi
       return create(UnmountVolumeResponseSchema, await answer(work, context));
     },
   };
-}
-
-async function whileCalled<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let gone = (): void => undefined;
-  const left = new Promise<never>((_resolve, reject) => {
-    gone = () => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener("abort", gone, { once: true });
-  });
-  try {
-    return await Promise.race([work, left]);
-  } finally {
-    signal.removeEventListener("abort", gone);
-  }
 }

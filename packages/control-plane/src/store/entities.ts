@@ -64,6 +64,7 @@ export interface AttachmentRow {
   staging_path: string;
   read_only: number;
   target_paths: string;
+  read_only_paths: string;
   /** Sealed (secret-box.ts). */
   chap: string;
   generation: number;
@@ -159,6 +160,7 @@ export const attachmentEntity = new EntitySchema<AttachmentRow>({
     staging_path: text,
     read_only: integer,
     target_paths: text,
+    read_only_paths: text,
     chap: text,
     generation: integer,
     created_at: text,

@@ -129,6 +129,8 @@ export interface AttachmentRecord {
   readonly stagingPath: string;
   readonly readOnly: boolean;
   readonly targetPaths: readonly string[];
+  /** Those of the target paths that are mounted read-only. */
+  readonly readOnlyPaths: readonly string[];
   /** Encrypted at rest. */
   readonly chap: ChapRecord | undefined;
   readonly generation: number;

@@ -114,6 +114,7 @@ export function attachmentRecord(volume: string, host: string, over: Partial<Att
     stagingPath: "",
     readOnly: false,
     targetPaths: [],
+    readOnlyPaths: [],
     chap: undefined,
     generation: 1,
     createdAt,

@@ -49,6 +49,8 @@ export type HostChange = Partial<
   >
 >;
 
+export type VolumeIdentity = Pick<VolumeRecord, "id" | "handle" | "hostId" | "dataset" | "targetName">;
+
 /** Volumes and their attachments. Every method is one short transaction; none spans a host command. */
 export interface VolumeStore {
   /** Throws already_exists when the id or the handle is taken. */
@@ -70,13 +72,17 @@ export interface VolumeStore {
   updateAttachment(
     volume: VolumeId,
     host: HostId,
-    change: Partial<Pick<AttachmentRecord, "state" | "device" | "stagingPath" | "readOnly" | "targetPaths">>,
+    change: Partial<Pick<AttachmentRecord, "state" | "device" | "stagingPath" | "readOnly" | "targetPaths" | "readOnlyPaths">>,
   ): Promise<void>;
   /** Absent is success. */
   removeAttachment(volume: VolumeId, host: HostId): Promise<void>;
   /** How many volumes (any state) have their zvol on the host, and how many attachments it has. */
   countOn(host: HostId): Promise<{ readonly volumes: number; readonly attachments: number }>;
   countByStatus(): Promise<Readonly<Record<string, number>>>;
+  /** Of the volumes whose condition is set, by its reason. */
+  countByCondition(): Promise<Readonly<Record<string, number>>>;
+  /** What each volume of any state, also one that is being made or deleted, is called on its host. */
+  identities(): AsyncIterable<VolumeIdentity>;
 }
 
 export interface HostStore {

@@ -1,4 +1,4 @@
-import { StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
+import { StorageError, type HostId, type VolumeHandle, type VolumeId } from "@zfsilo/lib";
 import type { EntityManager } from "typeorm";
 import { brokenConstraint, type Database } from "./database.ts";
 import { attachmentEntity, volumeEntity, type AttachmentRow, type VolumeRow } from "./entities.ts";
@@ -6,7 +6,7 @@ import { statusOf, type AttachmentRecord, type VolumeRecord } from "./model.ts";
 import { compiledFilter, listQuery } from "./query/list-query.ts";
 import type { PageTokens } from "./query/page-token.ts";
 import type { SecretBox } from "./secret-box.ts";
-import type { Page, PageRequest, VolumeChange, VolumeStore } from "./stores.ts";
+import type { Page, PageRequest, VolumeChange, VolumeIdentity, VolumeStore } from "./stores.ts";
 import { volumeList } from "./volume-list.ts";
 import {
   attachmentRow,
@@ -29,6 +29,7 @@ const attachmentColumns = [
   "staging_path",
   "read_only",
   "target_paths",
+  "read_only_paths",
   "chap",
   "generation",
   "created_at",
@@ -141,7 +142,7 @@ export class SqlVolumeStore implements VolumeStore {
   async updateAttachment(
     volumeId: VolumeId,
     hostId: HostId,
-    change: Partial<Pick<AttachmentRecord, "state" | "device" | "stagingPath" | "readOnly" | "targetPaths">>,
+    change: Partial<Pick<AttachmentRecord, "state" | "device" | "stagingPath" | "readOnly" | "targetPaths" | "readOnlyPaths">>,
   ): Promise<void> {
     await this.#database.write(async (manager) => {
       const volume = (await this.#load(manager, volumeId)) ?? raise(volumeNotFound(volumeId));
@@ -178,6 +179,27 @@ export class SqlVolumeStore implements VolumeStore {
       [host, host],
     );
     return counts ?? { volumes: 0, attachments: 0 };
+  }
+
+  async countByCondition(): Promise<Readonly<Record<string, number>>> {
+    const rows = await this.#database.read<{ reason: string; count: number }>(
+      `select json_extract("condition", '$.reason') as reason, count(*) as count from volumes where "condition" <> '' group by 1`,
+    );
+    return Object.fromEntries(rows.map(({ reason, count }) => [reason, count]));
+  }
+
+  async *identities(): AsyncIterable<VolumeIdentity> {
+    let after = "";
+    for (;;) {
+      const rows = await this.#database.read<{ id: VolumeId; handle: VolumeHandle; host_id: HostId; dataset: string; target_name: string }>(
+        `select id, handle, host_id, dataset, target_name from volumes where id > ? order by id limit ${batchSize}`,
+        [after],
+      );
+      for (const { host_id: hostId, target_name: targetName, ...row } of rows) yield { ...row, hostId, targetName };
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < batchSize) return;
+      after = last.id;
+    }
   }
 
   async countByStatus(): Promise<Readonly<Record<string, number>>> {

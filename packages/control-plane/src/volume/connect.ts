@@ -1,11 +1,12 @@
 import { parseIqn } from "@zfsilo/host";
 import type { HostId, VolumeId } from "@zfsilo/lib";
+import type { Scope } from "../reconcile/apply.ts";
 import type { HostRecord, VolumeRecord } from "../store/model.ts";
 import { connectVolume } from "../workflow/connect-volume.ts";
 import { disconnectVolume } from "../workflow/disconnect-volume.ts";
-import { restoreSession } from "../workflow/restore-session.ts";
 import type { Answer } from "./answer.ts";
 import { sessionIsThere } from "./read-back.ts";
+import { onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: HostId): Promise<Answer> {
@@ -14,7 +15,7 @@ export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: Ho
     if (!volume.published) throw notNow(volume, "connect", "it is not published", "Call PublishVolume first.");
     if (volume.attachments.some((attachment) => attachment.hostId === hostId)) {
       if (await sessionIsThere(deps, volume, hostId)) return alreadySo(volume);
-      return runOn(deps, id, begin, restoreSession, { volumeId: id, hostId });
+      return repairFor(deps, volume, begin, onlyConnection(volume, hostId));
     }
     refuseSecondWriter(volume);
     const initiatorIqn = await initiatorNameOf(deps, host);
@@ -48,6 +49,12 @@ export async function requestDisconnect(
     const { initiatorIqn } = attachment;
     return runOn(deps, id, begin, disconnectVolume, { volumeId: id, hostId, initiatorIqn, force });
   });
+}
+
+/** Mounts are brought back by the calls that are about them. */
+function onlyConnection(volume: VolumeRecord, hostId: HostId): Scope {
+  const here = onHosts(volume, hostId);
+  return (difference) => here(difference) && !difference.reason.endsWith("_MOUNT_MISSING");
 }
 
 /** A filesystem that two kernels mount is lost. Raw block may be shared by software that knows how. */

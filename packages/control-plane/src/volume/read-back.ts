@@ -1,4 +1,4 @@
-import { parseHostPath, parseIqn, type BlockDevice } from "@zfsilo/host";
+import { parseHostPath, parseIqn } from "@zfsilo/host";
 import type { HostId } from "@zfsilo/lib";
 import { missingOfExport, shutOutOf } from "../reconcile/compare.ts";
 import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
@@ -28,9 +28,8 @@ export async function stagingIsThere(
   volume: VolumeRecord,
   { hostId, stagingPath }: AttachmentRecord,
 ): Promise<boolean> {
-  const device = await deviceOn(deps, volume, hostId);
-  if (volume.mode === "block") return true;
-  return shows(deps, hostId, stagingPath, device);
+  if (!(await sessionIsThere(deps, volume, hostId))) return false;
+  return volume.mode === "block" || shows(deps, volume, hostId, stagingPath);
 }
 
 export async function mountIsThere(
@@ -39,16 +38,13 @@ export async function mountIsThere(
   hostId: HostId,
   targetPath: string,
 ): Promise<boolean> {
-  return shows(deps, hostId, targetPath, await deviceOn(deps, volume, hostId));
+  return (await sessionIsThere(deps, volume, hostId)) && shows(deps, volume, hostId, targetPath);
 }
 
-async function deviceOn(deps: RequestDeps, volume: VolumeRecord, hostId: HostId): Promise<BlockDevice> {
-  return findDevice(await deps.machines.get(hostId), volume, noSignal().signal);
-}
-
-async function shows(deps: RequestDeps, hostId: HostId, path: string, device: BlockDevice): Promise<boolean> {
-  const { mounts } = await deps.machines.get(hostId);
-  return showsDevice(await mounts.find(parseHostPath(path), noSignal()), device);
+async function shows(deps: RequestDeps, volume: VolumeRecord, hostId: HostId, path: string): Promise<boolean> {
+  const machine = await deps.machines.get(hostId);
+  const device = await findDevice(machine, volume, noSignal().signal);
+  return showsDevice(await machine.mounts.find(parseHostPath(path), noSignal()), device);
 }
 
 /** Nothing cuts these short but their own limits: they are part of an operation, not of the call. */

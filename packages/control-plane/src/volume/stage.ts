@@ -10,6 +10,7 @@ import { unmountVolume } from "../workflow/unmount-volume.ts";
 import { unstageVolume } from "../workflow/unstage-volume.ts";
 import type { Answer } from "./answer.ts";
 import { mountIsThere, stagingIsThere } from "./read-back.ts";
+import { onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 export interface StageInput {
@@ -33,9 +34,9 @@ export async function requestStage(deps: RequestDeps, id: VolumeId, input: Stage
     if (attachment.stagingPath !== "") {
       requireSame(volume, attachment, "stage", attachment.stagingPath === stagingPath && attachment.readOnly === readOnly);
       if (await stagingIsThere(deps, volume, attachment)) return alreadySo(volume);
-    } else {
-      await refuseTaken(deps, hostId, stagingPath, "staging_path");
+      return repairFor(deps, volume, begin, onHosts(volume, hostId));
     }
+    await refuseTaken(deps, hostId, stagingPath, "staging_path");
     return runOn(deps, id, begin, stageVolume, { volumeId: id, hostId, stagingPath, readOnly });
   });
 }
@@ -64,9 +65,9 @@ export async function requestMount(deps: RequestDeps, id: VolumeId, input: Mount
     if (attachment.stagingPath === targetPath) throw invalidField("target_path", "is the staging path");
     if (attachment.targetPaths.includes(targetPath)) {
       if (await mountIsThere(deps, volume, hostId, targetPath)) return alreadySo(volume);
-    } else {
-      await refuseTaken(deps, hostId, targetPath, "target_path");
+      return repairFor(deps, volume, begin, onHosts(volume, hostId));
     }
+    await refuseTaken(deps, hostId, targetPath, "target_path");
     return runOn(deps, id, begin, mountVolume, { volumeId: id, hostId, targetPath, readOnly });
   });
 }

@@ -8,6 +8,7 @@ import type { AttachmentRecord, AuthenticationMode, ChapRecord, VolumeRecord } f
 import { findAttachment } from "./attachment.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { removeStaleSession } from "./stale-session.ts";
 
 const context = z.object({
   volumeId,
@@ -47,6 +48,7 @@ async function recordAttachment(c: ConnectVolumeContext, { deps }: Io): Promise<
     stagingPath: "",
     readOnly: false,
     targetPaths: [],
+    readOnlyPaths: [],
     chap: newChap(volume.authentication),
     generation: c.generation,
     createdAt: new Date(),
@@ -61,6 +63,9 @@ async function forgetAttachment(c: ConnectVolumeContext, { deps }: Io): Promise<
 
 async function letIn(c: ConnectVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
+  // A session from before, cut off by a fence, holds an old secret and may hold an old mount with writes in its cache: it
+  // goes before the initiator is let in, or those writes would reach a volume that has moved on since.
+  await removeStaleSession(await deps.machines.get(c.hostId), volume, signal);
   await allowInitiator(await deps.machines.get(volume.hostId), volume, attachment, signal);
 }
 

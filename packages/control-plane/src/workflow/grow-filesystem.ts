@@ -6,7 +6,7 @@ import type { Machine } from "../machines/machines.ts";
  * What a filesystem may leave unused at the end of its device: less than one ext4 block group (128 MiB with 4 KiB blocks)
  * or the smallest xfs allocation group (16 MiB) cannot always be added.
  */
-const unusableTailBytes = 128n << 20n;
+export const unusableTailBytes = 128n << 20n;
 
 /** Grows a mounted filesystem to its device and reads the size back: the tools exit 0 also when they did nothing. */
 export async function growToDevice(

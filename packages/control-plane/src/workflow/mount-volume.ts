@@ -1,7 +1,9 @@
-import { parseHostPath } from "@zfsilo/host";
+import { parseHostPath, type BlockDevice, type HostPath } from "@zfsilo/host";
 import { StorageError } from "@zfsilo/lib";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
+import type { Machine } from "../machines/machines.ts";
+import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { findAttachment } from "./attachment.ts";
 import { findDevice } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
@@ -34,20 +36,37 @@ async function bindTarget(c: MountVolumeContext, { deps, signal }: Io): Promise<
   const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
   const machine = await deps.machines.get(c.hostId);
   const target = parseHostPath(c.targetPath);
-  // What stands at the staging path is trusted only when it is this volume's device, by serial (pitfall 8).
   const device = await findDevice(machine, volume, signal);
+  await bindVolume(machine, { volume, attachment, device, target, readOnly: c.readOnly }, signal);
+}
+
+export interface BindVolume {
+  readonly volume: VolumeRecord;
+  readonly attachment: AttachmentRecord;
+  /** Found by its serial. */
+  readonly device: BlockDevice;
+  readonly target: HostPath;
+  readonly readOnly: boolean;
+}
+
+/** Shows a staged volume at a target path. What stands at the staging path is trusted only when it is its device (pitfall 8). */
+export async function bindVolume(
+  { mounts, executor }: Machine,
+  { volume, attachment, device, target, readOnly }: BindVolume,
+  signal: AbortSignal,
+): Promise<void> {
   if (volume.mode === "block") {
-    await machine.mounts.bindMount({ source: parseHostPath(device.path), target, readOnly: false }, { signal });
+    await mounts.bindMount({ source: parseHostPath(device.path), target, readOnly: false }, { signal });
     return;
   }
   const source = parseHostPath(attachment.stagingPath);
-  if (!showsDevice(await machine.mounts.find(source, { signal }), device)) {
-    throw new StorageError("precondition", `mount volumes/${c.volumeId}: it is not what is mounted at ${source}`, {
-      details: { host: `hosts/${c.hostId}` },
+  if (!showsDevice(await mounts.find(source, { signal }), device)) {
+    throw new StorageError("precondition", `mount volumes/${volume.id} on ${executor.host}: it is not what is mounted at ${source}`, {
+      details: { host: `hosts/${attachment.hostId}` },
       hint: "SyncVolume shows what is missing; call UnstageVolume and StageVolume to mount it again.",
     });
   }
-  await machine.mounts.bindMount({ source, target, readOnly: c.readOnly }, { signal });
+  await mounts.bindMount({ source, target, readOnly }, { signal });
 }
 
 async function unbindTarget(c: MountVolumeContext, { deps, signal }: Io): Promise<void> {
@@ -60,7 +79,9 @@ async function unbindTarget(c: MountVolumeContext, { deps, signal }: Io): Promis
 async function recordMounted(c: MountVolumeContext, { deps }: Io): Promise<undefined> {
   const { attachment } = await findAttachment(deps, c.volumeId, c.hostId);
   const targetPaths = [...new Set([...attachment.targetPaths, c.targetPath])];
-  await deps.volumes.updateAttachment(c.volumeId, c.hostId, { state: "mounted", targetPaths });
+  const others = attachment.readOnlyPaths.filter((path) => path !== c.targetPath);
+  const readOnlyPaths = c.readOnly ? [...others, c.targetPath] : others;
+  await deps.volumes.updateAttachment(c.volumeId, c.hostId, { state: "mounted", targetPaths, readOnlyPaths });
 }
 
 async function recordUnmounted(c: MountVolumeContext, { deps }: Io): Promise<void> {
@@ -77,5 +98,6 @@ export async function removeTargetPath(
   await deps.volumes.updateAttachment(c.volumeId, c.hostId, {
     state: targetPaths.length === 0 ? "staged" : "mounted",
     targetPaths,
+    readOnlyPaths: attachment.readOnlyPaths.filter((path) => path !== c.targetPath),
   });
 }

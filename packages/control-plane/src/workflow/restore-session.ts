@@ -1,5 +1,8 @@
+import { parseIqn } from "@zfsilo/host";
 import { forward } from "@zfsilo/try";
 import { z } from "zod";
+import type { Machine } from "../machines/machines.ts";
+import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { findAttachment } from "./attachment.ts";
 import { allowInitiator, findDevice, logInInitiator } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
@@ -7,7 +10,10 @@ import type { WorkflowDeps } from "./deps.ts";
 
 const context = z.object({ volumeId, hostId, device: z.string().optional() });
 
-/** Logs an initiator in again that is recorded as connected and lost its session, as after its reboot. */
+/**
+ * Logs an initiator in again that is recorded as connected and lost its session, as after its reboot. A session that is
+ * there and down is given time to come back, which it does by itself once its target is back: what is mounted lives on.
+ */
 export const restoreSession = forward<z.infer<typeof context>, WorkflowDeps>("volume.restore-session", context, [
   {
     name: "let initiator in",
@@ -21,7 +27,7 @@ export const restoreSession = forward<z.infer<typeof context>, WorkflowDeps>("vo
     name: "log in",
     async do(c, { deps, signal }) {
       const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
-      await logInInitiator(await deps.machines.get(c.hostId), volume, attachment, signal);
+      await recoverSession(await deps.machines.get(c.hostId), volume, attachment, signal);
       return undefined;
     },
   },
@@ -41,3 +47,20 @@ export const restoreSession = forward<z.infer<typeof context>, WorkflowDeps>("vo
     },
   },
 ]);
+
+/** One that does not come back may hold what nobody accepts any more: it is replaced, unless something is mounted of it. */
+async function recoverSession(
+  machine: Machine,
+  volume: VolumeRecord,
+  attachment: AttachmentRecord,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await logInInitiator(machine, volume, attachment, signal);
+  } catch (error) {
+    const session = await machine.iscsi.findSession({ target: parseIqn(volume.targetName) }, { signal });
+    if (session === undefined || session.state === "LOGGED_IN") throw error;
+    await machine.iscsi.logout({ target: parseIqn(volume.targetName) }, { signal });
+    await logInInitiator(machine, volume, attachment, signal);
+  }
+}

@@ -65,7 +65,7 @@ async function makeFilesystem(c: StageVolumeContext, { deps, signal, log }: Io):
 }
 
 /** What is on the device must be the filesystem we made: anything else is reported, never mounted, never made anew. */
-async function requireOurFilesystem(
+export async function requireOurFilesystem(
   { filesystems }: Machine,
   volume: VolumeRecord,
   device: string,
@@ -88,20 +88,19 @@ async function lookAtStagingPath(c: StageVolumeContext, { deps, signal }: Io): P
 async function mountStaging(c: StageVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
   if (volume.mode === "block") return;
-  const filesystem = requireFilesystem(volume);
-  const machine = await deps.machines.get(c.hostId);
-  const device = deviceOf(c);
-  await checkUnmounted(machine, volume, device, filesystem.type, signal);
-  await machine.mounts.mountDevice(
-    {
-      device,
-      target: parseHostPath(c.stagingPath),
-      type: filesystem.type,
-      options: filesystem.mountOptions,
-      readOnly: c.readOnly,
-    },
-    { signal },
-  );
+  await mountFilesystem(await deps.machines.get(c.hostId), volume, { ...c, device: deviceOf(c) }, signal);
+}
+
+/** Checks the volume's filesystem unless it is in use, and mounts it. */
+export async function mountFilesystem(
+  machine: Machine,
+  volume: VolumeRecord,
+  { device, stagingPath, readOnly }: { readonly device: string; readonly stagingPath: string; readonly readOnly: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  const { type, mountOptions } = requireFilesystem(volume);
+  await checkUnmounted(machine, volume, device, type, signal);
+  await machine.mounts.mountDevice({ device, target: parseHostPath(stagingPath), type, options: mountOptions, readOnly }, { signal });
 }
 
 /** A damaged filesystem is reported, never mounted. One that is mounted somewhere must not be checked. */

@@ -1,4 +1,5 @@
 import type { Workflow } from "@zfsilo/try";
+import { cleanInitiator } from "./clean-initiator.ts";
 import { connectVolume } from "./connect-volume.ts";
 import { createVolume } from "./create-volume.ts";
 import { deleteVolume } from "./delete-volume.ts";
@@ -8,8 +9,10 @@ import { expandVolume } from "./expand-volume.ts";
 import { mountVolume } from "./mount-volume.ts";
 import { publishVolume } from "./publish-volume.ts";
 import { restoreExport } from "./restore-export.ts";
+import { restoreMounts } from "./restore-mounts.ts";
 import { restoreSession } from "./restore-session.ts";
 import { setVolumeOptions } from "./set-volume-options.ts";
+import { shutOutInitiator } from "./shut-out.ts";
 import { stageVolume } from "./stage-volume.ts";
 import { unmountVolume } from "./unmount-volume.ts";
 import { unpublishVolume } from "./unpublish-volume.ts";
@@ -26,6 +29,9 @@ const all = [
   connectVolume,
   disconnectVolume,
   restoreSession,
+  restoreMounts,
+  shutOutInitiator,
+  cleanInitiator,
   stageVolume,
   unstageVolume,
   mountVolume,

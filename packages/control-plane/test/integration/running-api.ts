@@ -47,6 +47,8 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
   };
   const metrics = new Metrics({
     volumesByStatus: () => stores.volumes.countByStatus(),
+    volumesByCondition: () => stores.volumes.countByCondition(),
+    hostsByCondition: () => Promise.resolve({}),
     openOperations: async () => ({ running: (await stores.operations.listOpen()).length }),
     pools: () => Promise.resolve([{ host: "hst_give", pool: "tank", sizeBytes: 64n, freeBytes: 32n }]),
   });

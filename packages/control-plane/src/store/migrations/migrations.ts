@@ -1,4 +1,5 @@
 import { Initial1767225600000 } from "./initial.ts";
+import { ReadOnlyPaths1769904000000 } from "./read-only-paths.ts";
 
 /** Oldest first. One that was ever released is never edited: the next change is another entry. */
-export const migrations = [Initial1767225600000];
+export const migrations = [Initial1767225600000, ReadOnlyPaths1769904000000];

@@ -2,19 +2,19 @@
 // @generated from file zfsilo/v1/volume_service.proto (package zfsilo.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
 import type { Volume } from "./volume_pb.ts";
 import { file_zfsilo_v1_volume } from "./volume_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file zfsilo/v1/volume_service.proto.
  */
 export const file_zfsilo_v1_volume_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch56ZnNpbG8vdjEvdm9sdW1lX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSIgChBHZXRWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiNgoRR2V0Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZSJdChJMaXN0Vm9sdW1lc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJEhAKCG9yZGVyX2J5GAQgASgJIlIKE0xpc3RWb2x1bWVzUmVzcG9uc2USIgoHdm9sdW1lcxgBIAMoCzIRLnpmc2lsby52MS5Wb2x1bWUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKE0NyZWF0ZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEiEKBnZvbHVtZRgCIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUiaQoTVXBkYXRlVm9sdW1lUmVxdWVzdBIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI6ChNEZWxldGVWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSFQoNYWxsb3dfbWlzc2luZxgCIAEoCCIpChREZWxldGVWb2x1bWVSZXNwb25zZRIRCglvcGVyYXRpb24YASABKAkiTAoUQ3JlYXRlVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiTAoUVXBkYXRlVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiJAoUUHVibGlzaFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSJNChVQdWJsaXNoVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiJgoWVW5wdWJsaXNoVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJIk8KF1VucHVibGlzaFZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIjIKFENvbm5lY3RWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEaG9zdBgCIAEoCSJNChVDb25uZWN0Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiRAoXRGlzY29ubmVjdFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEg0KBWZvcmNlGAMgASgIIlAKGERpc2Nvbm5lY3RWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSJZChJTdGFnZVZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEhQKDHN0YWdpbmdfcGF0aBgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgiSwoTU3RhZ2VWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSIyChRVbnN0YWdlVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkiTQoVVW5zdGFnZVZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIlgKEk1vdW50Vm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSEwoLdGFyZ2V0X3BhdGgYAyABKAkSEQoJcmVhZF9vbmx5GAQgASgIIksKE01vdW50Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiRwoUVW5tb3VudFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEhMKC3RhcmdldF9wYXRoGAMgASgJIk0KFVVubW91bnRWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSIiChJTdGF0c1ZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSJqChNTdGF0c1ZvbHVtZVJlc3BvbnNlEiIKBHp2b2wYASABKAsyFC56ZnNpbG8udjEuWnZvbFN0YXRzEi8KC2ZpbGVzeXN0ZW1zGAIgAygLMhouemZzaWxvLnYxLkZpbGVzeXN0ZW1TdGF0cyJRCgladm9sU3RhdHMSFgoOY2FwYWNpdHlfYnl0ZXMYASABKAMSEgoKdXNlZF9ieXRlcxgCIAEoAxIYChByZWZlcmVuY2VkX2J5dGVzGAMgASgDIqYBCg9GaWxlc3lzdGVtU3RhdHMSDAoEaG9zdBgBIAEoCRITCgt0b3RhbF9ieXRlcxgCIAEoAxISCgp1c2VkX2J5dGVzGAMgASgDEhcKD2F2YWlsYWJsZV9ieXRlcxgEIAEoAxIUCgx0b3RhbF9pbm9kZXMYBSABKAMSEwoLdXNlZF9pbm9kZXMYBiABKAMSGAoQYXZhaWxhYmxlX2lub2RlcxgHIAEoAyJOCgpEaWZmZXJlbmNlEgwKBGhvc3QYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCGV4cGVjdGVkGAMgASgJEhAKCG9ic2VydmVkGAQgASgJIiEKEVN5bmNWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiYwoSU3luY1ZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSKgoLZGlmZmVyZW5jZXMYAiADKAsyFS56ZnNpbG8udjEuRGlmZmVyZW5jZSIkChJTeW5jVm9sdW1lc1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJInAKE1N5bmNWb2x1bWVzUmVzcG9uc2USDwoHY2hlY2tlZBgBIAEoAxItCgd2b2x1bWVzGAIgAygLMhwuemZzaWxvLnYxLlZvbHVtZURpZmZlcmVuY2VzEhkKEXVucmVhY2hhYmxlX2hvc3RzGAMgAygJIk0KEVZvbHVtZURpZmZlcmVuY2VzEgwKBG5hbWUYASABKAkSKgoLZGlmZmVyZW5jZXMYAiADKAsyFS56ZnNpbG8udjEuRGlmZmVyZW5jZTKiCgoNVm9sdW1lU2VydmljZRJGCglHZXRWb2x1bWUSGy56ZnNpbG8udjEuR2V0Vm9sdW1lUmVxdWVzdBocLnpmc2lsby52MS5HZXRWb2x1bWVSZXNwb25zZRJMCgtMaXN0Vm9sdW1lcxIdLnpmc2lsby52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaHi56ZnNpbG8udjEuTGlzdFZvbHVtZXNSZXNwb25zZRJPCgxDcmVhdGVWb2x1bWUSHi56ZnNpbG8udjEuQ3JlYXRlVm9sdW1lUmVxdWVzdBofLnpmc2lsby52MS5DcmVhdGVWb2x1bWVSZXNwb25zZRJPCgxVcGRhdGVWb2x1bWUSHi56ZnNpbG8udjEuVXBkYXRlVm9sdW1lUmVxdWVzdBofLnpmc2lsby52MS5VcGRhdGVWb2x1bWVSZXNwb25zZRJPCgxEZWxldGVWb2x1bWUSHi56ZnNpbG8udjEuRGVsZXRlVm9sdW1lUmVxdWVzdBofLnpmc2lsby52MS5EZWxldGVWb2x1bWVSZXNwb25zZRJSCg1QdWJsaXNoVm9sdW1lEh8uemZzaWxvLnYxLlB1Ymxpc2hWb2x1bWVSZXF1ZXN0GiAuemZzaWxvLnYxLlB1Ymxpc2hWb2x1bWVSZXNwb25zZRJYCg9VbnB1Ymxpc2hWb2x1bWUSIS56ZnNpbG8udjEuVW5wdWJsaXNoVm9sdW1lUmVxdWVzdBoiLnpmc2lsby52MS5VbnB1Ymxpc2hWb2x1bWVSZXNwb25zZRJSCg1Db25uZWN0Vm9sdW1lEh8uemZzaWxvLnYxLkNvbm5lY3RWb2x1bWVSZXF1ZXN0GiAuemZzaWxvLnYxLkNvbm5lY3RWb2x1bWVSZXNwb25zZRJbChBEaXNjb25uZWN0Vm9sdW1lEiIuemZzaWxvLnYxLkRpc2Nvbm5lY3RWb2x1bWVSZXF1ZXN0GiMuemZzaWxvLnYxLkRpc2Nvbm5lY3RWb2x1bWVSZXNwb25zZRJMCgtTdGFnZVZvbHVtZRIdLnpmc2lsby52MS5TdGFnZVZvbHVtZVJlcXVlc3QaHi56ZnNpbG8udjEuU3RhZ2VWb2x1bWVSZXNwb25zZRJSCg1VbnN0YWdlVm9sdW1lEh8uemZzaWxvLnYxLlVuc3RhZ2VWb2x1bWVSZXF1ZXN0GiAuemZzaWxvLnYxLlVuc3RhZ2VWb2x1bWVSZXNwb25zZRJMCgtNb3VudFZvbHVtZRIdLnpmc2lsby52MS5Nb3VudFZvbHVtZVJlcXVlc3QaHi56ZnNpbG8udjEuTW91bnRWb2x1bWVSZXNwb25zZRJSCg1Vbm1vdW50Vm9sdW1lEh8uemZzaWxvLnYxLlVubW91bnRWb2x1bWVSZXF1ZXN0GiAuemZzaWxvLnYxLlVubW91bnRWb2x1bWVSZXNwb25zZRJMCgtTdGF0c1ZvbHVtZRIdLnpmc2lsby52MS5TdGF0c1ZvbHVtZVJlcXVlc3QaHi56ZnNpbG8udjEuU3RhdHNWb2x1bWVSZXNwb25zZRJJCgpTeW5jVm9sdW1lEhwuemZzaWxvLnYxLlN5bmNWb2x1bWVSZXF1ZXN0Gh0uemZzaWxvLnYxLlN5bmNWb2x1bWVSZXNwb25zZRJMCgtTeW5jVm9sdW1lcxIdLnpmc2lsby52MS5TeW5jVm9sdW1lc1JlcXVlc3QaHi56ZnNpbG8udjEuU3luY1ZvbHVtZXNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_field_mask, file_zfsilo_v1_volume]);
+  fileDesc("Ch56ZnNpbG8vdjEvdm9sdW1lX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSIgChBHZXRWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiNgoRR2V0Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZSJdChJMaXN0Vm9sdW1lc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJEhAKCG9yZGVyX2J5GAQgASgJIlIKE0xpc3RWb2x1bWVzUmVzcG9uc2USIgoHdm9sdW1lcxgBIAMoCzIRLnpmc2lsby52MS5Wb2x1bWUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKE0NyZWF0ZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEiEKBnZvbHVtZRgCIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUiaQoTVXBkYXRlVm9sdW1lUmVxdWVzdBIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI6ChNEZWxldGVWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSFQoNYWxsb3dfbWlzc2luZxgCIAEoCCIpChREZWxldGVWb2x1bWVSZXNwb25zZRIRCglvcGVyYXRpb24YASABKAkiTAoUQ3JlYXRlVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiTAoUVXBkYXRlVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiJAoUUHVibGlzaFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSJNChVQdWJsaXNoVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiJgoWVW5wdWJsaXNoVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJIk8KF1VucHVibGlzaFZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIjIKFENvbm5lY3RWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEaG9zdBgCIAEoCSJNChVDb25uZWN0Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiRAoXRGlzY29ubmVjdFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEg0KBWZvcmNlGAMgASgIIlAKGERpc2Nvbm5lY3RWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSJZChJTdGFnZVZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEhQKDHN0YWdpbmdfcGF0aBgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgiSwoTU3RhZ2VWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSIyChRVbnN0YWdlVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkiTQoVVW5zdGFnZVZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIlgKEk1vdW50Vm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSEwoLdGFyZ2V0X3BhdGgYAyABKAkSEQoJcmVhZF9vbmx5GAQgASgIIksKE01vdW50Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiRwoUVW5tb3VudFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEhMKC3RhcmdldF9wYXRoGAMgASgJIk0KFVVubW91bnRWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSIiChJTdGF0c1ZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSJqChNTdGF0c1ZvbHVtZVJlc3BvbnNlEiIKBHp2b2wYASABKAsyFC56ZnNpbG8udjEuWnZvbFN0YXRzEi8KC2ZpbGVzeXN0ZW1zGAIgAygLMhouemZzaWxvLnYxLkZpbGVzeXN0ZW1TdGF0cyJRCgladm9sU3RhdHMSFgoOY2FwYWNpdHlfYnl0ZXMYASABKAMSEgoKdXNlZF9ieXRlcxgCIAEoAxIYChByZWZlcmVuY2VkX2J5dGVzGAMgASgDIqYBCg9GaWxlc3lzdGVtU3RhdHMSDAoEaG9zdBgBIAEoCRITCgt0b3RhbF9ieXRlcxgCIAEoAxISCgp1c2VkX2J5dGVzGAMgASgDEhcKD2F2YWlsYWJsZV9ieXRlcxgEIAEoAxIUCgx0b3RhbF9pbm9kZXMYBSABKAMSEwoLdXNlZF9pbm9kZXMYBiABKAMSGAoQYXZhaWxhYmxlX2lub2RlcxgHIAEoAyKiAQoKRGlmZmVyZW5jZRIMCgRob3N0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghleHBlY3RlZBgDIAEoCRIQCghvYnNlcnZlZBgEIAEoCRItCgdvdXRjb21lGAUgASgOMhwuemZzaWxvLnYxLkRpZmZlcmVuY2VPdXRjb21lEhMKC2V4cGxhbmF0aW9uGAYgASgJEg4KBmFjdGlvbhgHIAEoCSI2ChFTeW5jVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC3JlcG9ydF9vbmx5GAIgASgIIoMBChJTeW5jVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIqCgtkaWZmZXJlbmNlcxgCIAMoCzIVLnpmc2lsby52MS5EaWZmZXJlbmNlEhAKCHJlcGFpcmVkGAMgASgDEgwKBGxlZnQYBCABKAMiOQoSU3luY1ZvbHVtZXNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRITCgtyZXBvcnRfb25seRgCIAEoCCKQAQoTU3luY1ZvbHVtZXNSZXNwb25zZRIPCgdjaGVja2VkGAEgASgDEi0KB3ZvbHVtZXMYAiADKAsyHC56ZnNpbG8udjEuVm9sdW1lRGlmZmVyZW5jZXMSGQoRdW5yZWFjaGFibGVfaG9zdHMYAyADKAkSEAoIcmVwYWlyZWQYBCABKAMSDAoEbGVmdBgFIAEoAyJNChFWb2x1bWVEaWZmZXJlbmNlcxIMCgRuYW1lGAEgASgJEioKC2RpZmZlcmVuY2VzGAIgAygLMhUuemZzaWxvLnYxLkRpZmZlcmVuY2UqlgEKEURpZmZlcmVuY2VPdXRjb21lEiIKHkRJRkZFUkVOQ0VfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh8KG0RJRkZFUkVOQ0VfT1VUQ09NRV9SRVBPUlRFRBABEh8KG0RJRkZFUkVOQ0VfT1VUQ09NRV9SRVBBSVJFRBACEhsKF0RJRkZFUkVOQ0VfT1VUQ09NRV9MRUZUEAMyogoKDVZvbHVtZVNlcnZpY2USRgoJR2V0Vm9sdW1lEhsuemZzaWxvLnYxLkdldFZvbHVtZVJlcXVlc3QaHC56ZnNpbG8udjEuR2V0Vm9sdW1lUmVzcG9uc2USTAoLTGlzdFZvbHVtZXMSHS56ZnNpbG8udjEuTGlzdFZvbHVtZXNSZXF1ZXN0Gh4uemZzaWxvLnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USTwoMQ3JlYXRlVm9sdW1lEh4uemZzaWxvLnYxLkNyZWF0ZVZvbHVtZVJlcXVlc3QaHy56ZnNpbG8udjEuQ3JlYXRlVm9sdW1lUmVzcG9uc2USTwoMVXBkYXRlVm9sdW1lEh4uemZzaWxvLnYxLlVwZGF0ZVZvbHVtZVJlcXVlc3QaHy56ZnNpbG8udjEuVXBkYXRlVm9sdW1lUmVzcG9uc2USTwoMRGVsZXRlVm9sdW1lEh4uemZzaWxvLnYxLkRlbGV0ZVZvbHVtZVJlcXVlc3QaHy56ZnNpbG8udjEuRGVsZXRlVm9sdW1lUmVzcG9uc2USUgoNUHVibGlzaFZvbHVtZRIfLnpmc2lsby52MS5QdWJsaXNoVm9sdW1lUmVxdWVzdBogLnpmc2lsby52MS5QdWJsaXNoVm9sdW1lUmVzcG9uc2USWAoPVW5wdWJsaXNoVm9sdW1lEiEuemZzaWxvLnYxLlVucHVibGlzaFZvbHVtZVJlcXVlc3QaIi56ZnNpbG8udjEuVW5wdWJsaXNoVm9sdW1lUmVzcG9uc2USUgoNQ29ubmVjdFZvbHVtZRIfLnpmc2lsby52MS5Db25uZWN0Vm9sdW1lUmVxdWVzdBogLnpmc2lsby52MS5Db25uZWN0Vm9sdW1lUmVzcG9uc2USWwoQRGlzY29ubmVjdFZvbHVtZRIiLnpmc2lsby52MS5EaXNjb25uZWN0Vm9sdW1lUmVxdWVzdBojLnpmc2lsby52MS5EaXNjb25uZWN0Vm9sdW1lUmVzcG9uc2USTAoLU3RhZ2VWb2x1bWUSHS56ZnNpbG8udjEuU3RhZ2VWb2x1bWVSZXF1ZXN0Gh4uemZzaWxvLnYxLlN0YWdlVm9sdW1lUmVzcG9uc2USUgoNVW5zdGFnZVZvbHVtZRIfLnpmc2lsby52MS5VbnN0YWdlVm9sdW1lUmVxdWVzdBogLnpmc2lsby52MS5VbnN0YWdlVm9sdW1lUmVzcG9uc2USTAoLTW91bnRWb2x1bWUSHS56ZnNpbG8udjEuTW91bnRWb2x1bWVSZXF1ZXN0Gh4uemZzaWxvLnYxLk1vdW50Vm9sdW1lUmVzcG9uc2USUgoNVW5tb3VudFZvbHVtZRIfLnpmc2lsby52MS5Vbm1vdW50Vm9sdW1lUmVxdWVzdBogLnpmc2lsby52MS5Vbm1vdW50Vm9sdW1lUmVzcG9uc2USTAoLU3RhdHNWb2x1bWUSHS56ZnNpbG8udjEuU3RhdHNWb2x1bWVSZXF1ZXN0Gh4uemZzaWxvLnYxLlN0YXRzVm9sdW1lUmVzcG9uc2USSQoKU3luY1ZvbHVtZRIcLnpmc2lsby52MS5TeW5jVm9sdW1lUmVxdWVzdBodLnpmc2lsby52MS5TeW5jVm9sdW1lUmVzcG9uc2USTAoLU3luY1ZvbHVtZXMSHS56ZnNpbG8udjEuU3luY1ZvbHVtZXNSZXF1ZXN0Gh4uemZzaWxvLnYxLlN5bmNWb2x1bWVzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_field_mask, file_zfsilo_v1_volume]);
 
 /**
  * Which volume.
@@ -945,6 +945,27 @@ export type Difference = Message<"zfsilo.v1.Difference"> & {
    * @generated from field: string observed = 4;
    */
   observed: string;
+
+  /**
+   * What became of it.
+   *
+   * @generated from field: zfsilo.v1.DifferenceOutcome outcome = 5;
+   */
+  outcome: DifferenceOutcome;
+
+  /**
+   * Why it was left, or would be. Empty when repaired.
+   *
+   * @generated from field: string explanation = 6;
+   */
+  explanation: string;
+
+  /**
+   * What was done or tried, or would be, e.g. restore-export. Empty when only a person can do something.
+   *
+   * @generated from field: string action = 7;
+   */
+  action: string;
 };
 
 /**
@@ -966,6 +987,13 @@ export type SyncVolumeRequest = Message<"zfsilo.v1.SyncVolumeRequest"> & {
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * Only look: repair nothing.
+   *
+   * @generated from field: bool report_only = 2;
+   */
+  reportOnly: boolean;
 };
 
 /**
@@ -989,11 +1017,25 @@ export type SyncVolumeResponse = Message<"zfsilo.v1.SyncVolumeResponse"> & {
   volume?: Volume | undefined;
 
   /**
-   * Empty when all is as recorded.
+   * Empty when all was as recorded.
    *
    * @generated from field: repeated zfsilo.v1.Difference differences = 2;
    */
   differences: Difference[];
+
+  /**
+   * How many of the differences were repaired.
+   *
+   * @generated from field: int64 repaired = 3;
+   */
+  repaired: bigint;
+
+  /**
+   * How many are left.
+   *
+   * @generated from field: int64 left = 4;
+   */
+  left: bigint;
 };
 
 /**
@@ -1015,6 +1057,13 @@ export type SyncVolumesRequest = Message<"zfsilo.v1.SyncVolumesRequest"> & {
    * @generated from field: string filter = 1;
    */
   filter: string;
+
+  /**
+   * Only look: repair nothing.
+   *
+   * @generated from field: bool report_only = 2;
+   */
+  reportOnly: boolean;
 };
 
 /**
@@ -1038,7 +1087,7 @@ export type SyncVolumesResponse = Message<"zfsilo.v1.SyncVolumesResponse"> & {
   checked: bigint;
 
   /**
-   * Those that differ.
+   * Those that differed.
    *
    * @generated from field: repeated zfsilo.v1.VolumeDifferences volumes = 2;
    */
@@ -1050,6 +1099,20 @@ export type SyncVolumesResponse = Message<"zfsilo.v1.SyncVolumesResponse"> & {
    * @generated from field: repeated string unreachable_hosts = 3;
    */
   unreachableHosts: string[];
+
+  /**
+   * How many differences were repaired.
+   *
+   * @generated from field: int64 repaired = 4;
+   */
+  repaired: bigint;
+
+  /**
+   * How many are left.
+   *
+   * @generated from field: int64 left = 5;
+   */
+  left: bigint;
 };
 
 /**
@@ -1086,6 +1149,54 @@ export type VolumeDifferences = Message<"zfsilo.v1.VolumeDifferences"> & {
  */
 export const VolumeDifferencesSchema: GenMessage<VolumeDifferences> = /*@__PURE__*/
   messageDesc(file_zfsilo_v1_volume_service, 35);
+
+/**
+ * What became of a difference.
+ *
+ * @generated from enum zfsilo.v1.DifferenceOutcome
+ */
+export const DifferenceOutcome = {
+  /**
+   * Not said.
+   *
+   * @generated from enum value: DIFFERENCE_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Nothing was tried: report_only was set.
+   *
+   * @generated from enum value: DIFFERENCE_OUTCOME_REPORTED = 1;
+   */
+  REPORTED: 1,
+
+  /**
+   * Repaired, and read back.
+   *
+   * @generated from enum value: DIFFERENCE_OUTCOME_REPAIRED = 2;
+   */
+  REPAIRED: 2,
+
+  /**
+   * Still so; the explanation tells why.
+   *
+   * @generated from enum value: DIFFERENCE_OUTCOME_LEFT = 3;
+   */
+  LEFT: 3,
+} as const;
+
+/**
+ * What became of a difference.
+ *
+ * @generated from enum zfsilo.v1.DifferenceOutcome
+ */
+export type DifferenceOutcome = (typeof DifferenceOutcome)[keyof typeof DifferenceOutcome] | UnknownEnum;
+
+/**
+ * Describes the enum zfsilo.v1.DifferenceOutcome.
+ */
+export const DifferenceOutcomeSchema: GenEnum<DifferenceOutcome> = /*@__PURE__*/
+  enumDesc(file_zfsilo_v1_volume_service, 0);
 
 /**
  * Volumes, through their whole life. Every call that changes something is one journaled operation: it outlives the call,
@@ -1235,7 +1346,8 @@ export const VolumeService: GenService<{
     output: typeof StatsVolumeResponseSchema;
   },
   /**
-   * Reads the real state back and reports how it differs from the record.
+   * Reads the real state back, repairs what can be repaired without risk, and tells what is left and why. Looks at the target
+   * and at the hosts the volume is attached to.
    *
    * @generated from rpc zfsilo.v1.VolumeService.SyncVolume
    */
@@ -1245,7 +1357,7 @@ export const VolumeService: GenService<{
     output: typeof SyncVolumeResponseSchema;
   },
   /**
-   * The same for many volumes, observing each host once.
+   * The same for many volumes, observing each host once: also those that a volume is no longer attached to.
    *
    * @generated from rpc zfsilo.v1.VolumeService.SyncVolumes
    */

@@ -1,0 +1,139 @@
+import { assertNever, errorChain, reasonOf, type HostId, type OperationId, type VolumeId } from "@zfsilo/lib";
+import type { Begin, Operations } from "../operation/operations.ts";
+import type { VolumeRecord } from "../store/model.ts";
+import { cleanInitiator } from "../workflow/clean-initiator.ts";
+import type { WorkflowDeps } from "../workflow/deps.ts";
+import { expandVolume } from "../workflow/expand-volume.ts";
+import { restoreExport } from "../workflow/restore-export.ts";
+import { restoreMounts } from "../workflow/restore-mounts.ts";
+import { restoreSession } from "../workflow/restore-session.ts";
+import { shutOutInitiator } from "../workflow/shut-out.ts";
+import { compareVolume, unjudged, type Difference } from "./compare.ts";
+import { conditionOf, type Finding, type VolumeFindings } from "./findings.ts";
+import { observeVolume } from "./observe.ts";
+import { actionKey, actionsOf, planVolume, type Action, type ActionKind, type Planned } from "./plan.ts";
+
+/** Told about each repair that was tried, for metrics. */
+export interface RepairObserver {
+  repair(action: ActionKind, outcome: "done" | "failed"): void;
+}
+
+export interface ReconcileDeps extends WorkflowDeps {
+  readonly operations: Operations<WorkflowDeps>;
+  readonly repairs?: RepairObserver;
+}
+
+/** Which differences a caller wants mended. Default: all. */
+export type Scope = (difference: Difference) => boolean;
+
+/**
+ * Claims a volume, looks again (what made somebody call this may be old), repairs what can be, looks once more, and records
+ * the condition that is left. `initiators`: hosts to look at besides those it is attached to.
+ */
+export async function reconcileVolume(deps: ReconcileDeps, id: VolumeId, initiators: readonly HostId[] = []): Promise<VolumeFindings> {
+  const request = { subject: `volumes/${id}`, kind: "volume.reconcile", input: { initiators } };
+  return deps.operations.submit(request, async (begin) => repairClaimed(deps, await deps.volumes.get(id), begin, { initiators }));
+}
+
+export interface RepairOptions {
+  readonly initiators?: readonly HostId[];
+  readonly scope?: Scope;
+}
+
+/** The same for whoever has claimed the volume. */
+export async function repairClaimed(
+  deps: ReconcileDeps,
+  volume: VolumeRecord,
+  begin: Begin<WorkflowDeps>,
+  { initiators = [], scope = () => true }: RepairOptions = {},
+): Promise<VolumeFindings> {
+  const look = async (record: VolumeRecord): Promise<Difference[]> => {
+    const hosts = [...record.attachments.map(({ hostId }) => hostId), ...initiators];
+    return compareVolume(record, await observeVolume(deps, record, hosts, new AbortController().signal), deps.clusterId);
+  };
+  const before = await look(volume);
+  const planned = planVolume(volume, before).filter(({ difference }) => scope(difference));
+  const actions = actionsOf(planned);
+  const failures = new Map<string, unknown>();
+  let operation: OperationId | undefined;
+  for (const action of actions) {
+    try {
+      operation = await perform(volume.id, action, begin);
+      deps.repairs?.repair(action.kind, "done");
+    } catch (error) {
+      failures.set(actionKey(action), error);
+      deps.repairs?.repair(action.kind, "failed");
+    }
+  }
+  const now = actions.length === 0 ? volume : await deps.volumes.get(volume.id);
+  const after = actions.length === 0 ? before : await look(now);
+  return {
+    volume: await recordCondition(deps, now, after),
+    findings: planned.map((one) => finding(one, after, failures)),
+    operation,
+    failure: [...failures.values()][0],
+  };
+}
+
+/** The condition as the differences make it; written only when it changes. What could not be looked at is not judged anew. */
+export async function recordCondition(
+  deps: Pick<WorkflowDeps, "volumes">,
+  volume: VolumeRecord,
+  differences: readonly Difference[],
+): Promise<VolumeRecord> {
+  if (differences.some(({ host, reason }) => host === `hosts/${volume.hostId}` && unjudged.includes(reason))) return volume;
+  const found = conditionOf(differences.filter(({ reason }) => !unjudged.includes(reason)));
+  if (found?.reason === volume.condition?.reason && found?.message === volume.condition?.message) return volume;
+  return deps.volumes.update(volume.id, { condition: found && { ...found, observedAt: new Date() } });
+}
+
+/** What a look without repairs came to. */
+export function reported(planned: readonly Planned[]): Finding[] {
+  return planned.map((one) => ({
+    ...one.difference,
+    outcome: "reported",
+    explanation: "why" in one ? one.why : "",
+    action: "action" in one ? one.action.kind : undefined,
+  }));
+}
+
+function finding(one: Planned, after: readonly Difference[], failures: ReadonlyMap<string, unknown>): Finding {
+  const { difference } = one;
+  if ("why" in one) return { ...difference, outcome: "left", explanation: one.why, action: undefined };
+  const { kind } = one.action;
+  const still = after.some(
+    ({ host, reason, expected, initiatorIqn }) =>
+      host === difference.host &&
+      reason === difference.reason &&
+      (expected === difference.expected || reason === "TARGET_INCOMPLETE") &&
+      initiatorIqn === difference.initiatorIqn,
+  );
+  if (!still) return { ...difference, outcome: "repaired", explanation: "", action: kind };
+  const failure = failures.get(actionKey(one.action));
+  const explanation = failure === undefined ? `${kind} was done, and it is still so` : errorChain(failure);
+  return { ...difference, outcome: "left", explanation, action: kind };
+}
+
+async function perform(volumeId: VolumeId, action: Action, begin: Begin<WorkflowDeps>): Promise<OperationId> {
+  switch (action.kind) {
+    case "shut-out":
+      return (await begin(shutOutInitiator, { volumeId, initiatorIqn: action.initiatorIqn })).operation;
+    case "restore-export":
+      return (await begin(restoreExport, { volumeId })).operation;
+    case "restore-session":
+      return (await begin(restoreSession, { volumeId, hostId: action.hostId })).operation;
+    case "finish-expansion":
+      return (await begin(expandVolume, { volumeId, capacityBytes: action.capacityBytes })).operation;
+    case "restore-mounts":
+      return (await begin(restoreMounts, { volumeId, hostId: action.hostId })).operation;
+    case "clean-initiator":
+      return (await begin(cleanInitiator, { volumeId, hostId: action.hostId })).operation;
+    default:
+      return assertNever(action);
+  }
+}
+
+/** Somebody else works on the volume, or it is gone by now: no reason to complain. */
+export function isOutOfTheWay(error: unknown): boolean {
+  return ["aborted", "not_found"].includes(reasonOf(error));
+}

@@ -1,0 +1,39 @@
+import { errorChain } from "@zfsilo/lib";
+import type { ConditionRecord, HostRecord } from "../store/model.ts";
+import type { HostStore } from "../store/stores.ts";
+import type { Observation } from "./observation.ts";
+
+export const hostConditionReasons = ["HOST_UNREACHABLE", "HOST_UNREADABLE", "POOL_NOT_IMPORTED", "POOL_SUSPENDED"] as const;
+
+type Found = Pick<ConditionRecord, "reason" | "message">;
+
+/** Sets and clears the conditions of hosts that were looked at. Writes only what changes. */
+export async function recordHostConditions(hosts: HostStore, looked: readonly HostRecord[], seen: Observation): Promise<void> {
+  for (const host of looked) {
+    const found = hostCondition(host, seen);
+    if (isSame(host.condition, found)) continue;
+    // One that was removed meanwhile needs none.
+    if ((await hosts.find(host.id)) === undefined) continue;
+    await hosts.update(host.id, { condition: found && { ...found, observedAt: new Date() } });
+  }
+}
+
+/** Pure. What failed is told once: the words of a transport vary from one try to the next. */
+export function hostCondition(host: HostRecord, seen: Observation): Found | undefined {
+  const failure = seen.failures.get(host.id);
+  if (failure !== undefined) {
+    const reason = failure.kind === "unreachable" ? "HOST_UNREACHABLE" : "HOST_UNREADABLE";
+    return { reason, message: errorChain(failure.error) };
+  }
+  const pools = seen.targets.get(host.id)?.pools ?? new Map<string, never>();
+  const suspended = [...pools].filter(([, view]) => view === "suspended").map(([name]) => name);
+  if (suspended.length > 0) return { reason: "POOL_SUSPENDED", message: `I/O is suspended on ${suspended.join(", ")}` };
+  const missing = [...pools].filter(([, view]) => view === "not_imported").map(([name]) => name);
+  if (missing.length > 0) return { reason: "POOL_NOT_IMPORTED", message: `not imported: ${missing.join(", ")}` };
+  return undefined;
+}
+
+function isSame(had: ConditionRecord | undefined, found: Found | undefined): boolean {
+  if (had?.reason !== found?.reason) return false;
+  return found === undefined || found.reason.startsWith("HOST_") || had?.message === found.message;
+}

@@ -1,0 +1,134 @@
+import { assertNever, parseHostId, type HostId } from "@zfsilo/lib";
+import type { VolumeRecord } from "../store/model.ts";
+import type { Difference, DifferenceReason } from "./compare.ts";
+
+export const actionKinds = [
+  "shut-out",
+  "restore-export",
+  "restore-session",
+  "finish-expansion",
+  "restore-mounts",
+  "clean-initiator",
+] as const;
+export type ActionKind = (typeof actionKinds)[number];
+
+/** One repair. All of them can be repeated, and none can lose data. */
+export type Action =
+  | { readonly kind: "shut-out"; readonly initiatorIqn: string }
+  | { readonly kind: "restore-export" }
+  | { readonly kind: "restore-session"; readonly hostId: HostId }
+  | { readonly kind: "finish-expansion"; readonly capacityBytes: bigint }
+  | { readonly kind: "restore-mounts"; readonly hostId: HostId }
+  | { readonly kind: "clean-initiator"; readonly hostId: HostId };
+
+/** What is to be done about one difference: an action, or nothing, and why. */
+export type Planned =
+  | { readonly difference: Difference; readonly action: Action }
+  | { readonly difference: Difference; readonly why: string };
+
+/**
+ * Pure: what to do about how one volume differs. While the zvol is not what is recorded, nothing is built on top of it: an
+ * export of the wrong or a shrunken device is how data is lost (I1, I3). Shutting out and cleaning up go on all the same.
+ */
+export function planVolume(volume: VolumeRecord, differences: readonly Difference[]): Planned[] {
+  const blocked = differences.find(({ host, reason }) => host === `hosts/${volume.hostId}` && groundless.has(reason));
+  const missing = (host: string): boolean =>
+    differences.some((difference) => difference.host === host && difference.reason === "HOST_UNREACHABLE");
+  return differences.map((difference) => {
+    const decision = decide(volume, difference);
+    if (typeof decision === "string") return { difference, why: decision };
+    if (blocked !== undefined && builds(decision)) {
+      return { difference, why: `waits until ${blocked.reason} at ${blocked.host} is mended` };
+    }
+    const away = volume.attachments.map(({ hostId }) => `hosts/${hostId}`).find(missing);
+    if (decision.kind === "finish-expansion" && away !== undefined) {
+      return { difference, why: `waits until ${away} answers: every initiator has to see the new size` };
+    }
+    return { difference, action: decision };
+  });
+}
+
+/** Each action once, in the order that works: access ends first, then the target is built, then what lies on it. */
+export function actionsOf(planned: readonly Planned[]): Action[] {
+  const distinct = new Map(planned.flatMap((one) => ("action" in one ? [[actionKey(one.action), one.action] as const] : [])));
+  return [...distinct.values()].sort((a, b) => actionKinds.indexOf(a.kind) - actionKinds.indexOf(b.kind));
+}
+
+export function actionKey(action: Action): string {
+  switch (action.kind) {
+    case "restore-export":
+      return action.kind;
+    case "shut-out":
+      return `${action.kind} ${action.initiatorIqn}`;
+    case "finish-expansion":
+      return `${action.kind} ${action.capacityBytes}`;
+    case "restore-session":
+    case "restore-mounts":
+    case "clean-initiator":
+      return `${action.kind} ${action.hostId}`;
+    default:
+      return assertNever(action);
+  }
+}
+
+/** At the target: there is nothing sound to build on. */
+const groundless: ReadonlySet<DifferenceReason> = new Set([
+  "HOST_UNREACHABLE",
+  "HOST_UNREADABLE",
+  "POOL_NOT_IMPORTED",
+  "POOL_SUSPENDED",
+  "ZVOL_MISSING",
+  "FOREIGN_ZVOL",
+  "ZVOL_SMALLER",
+]);
+
+function builds({ kind }: Action): boolean {
+  return kind !== "shut-out" && kind !== "clean-initiator";
+}
+
+function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn }: Difference): Action | string {
+  const hostId = parseHostId(host.slice("hosts/".length));
+  switch (reason) {
+    case "HOST_UNREACHABLE":
+      return "the host does not answer; it is looked at again when it does";
+    case "HOST_UNREADABLE":
+      return "the host cannot be read; CheckHost tells what is missing on it";
+    case "POOL_NOT_IMPORTED":
+      return "a person has to import the pool";
+    case "POOL_SUSPENDED":
+      return "a person has to bring the pool's devices back and clear it (zpool clear)";
+    case "ZVOL_MISSING":
+      return "what is missing is never made anew: restore it from a copy, or delete the volume";
+    case "FOREIGN_ZVOL":
+      return "a zvol that is not ours is never touched: a person has to look whose it is";
+    case "ZVOL_SMALLER":
+      return "a zvol that shrank has lost data: a person has to look";
+    case "TARGET_UNEXPECTED":
+      return "nobody recorded this export: PublishVolume takes it over, and UnpublishVolume then ends it";
+    case "FILESYSTEM_READ_ONLY":
+      return "the filesystem stopped after an error: unmount and stage it again, which checks it";
+    case "ZVOL_LARGER":
+      return { kind: "finish-expansion", capacityBytes: sizeBytes ?? volume.capacityBytes };
+    case "DEVICE_SMALLER":
+    case "FILESYSTEM_SMALLER":
+      return { kind: "finish-expansion", capacityBytes: volume.capacityBytes };
+    case "TARGET_MISSING":
+    case "TARGET_INCOMPLETE":
+    case "INITIATOR_SHUT_OUT":
+      return { kind: "restore-export" };
+    case "INITIATOR_UNEXPECTED":
+      return { kind: "shut-out", initiatorIqn: initiatorIqn ?? "" };
+    case "SESSION_MISSING":
+    case "SESSION_DOWN":
+    case "DEVICE_MISSING":
+      return { kind: "restore-session", hostId };
+    case "STAGING_MOUNT_MISSING":
+    case "TARGET_MOUNT_MISSING":
+      return { kind: "restore-mounts", hostId };
+    case "SESSION_STALE":
+    case "NODE_RECORD_STALE":
+      return { kind: "clean-initiator", hostId };
+    default:
+      return assertNever(reason);
+  }
+}

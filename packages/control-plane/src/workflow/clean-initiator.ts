@@ -1,0 +1,45 @@
+import { parseIqn } from "@zfsilo/host";
+import { forward, type StepIo } from "@zfsilo/try";
+import { z } from "zod";
+import { hostId, volumeId } from "./context.ts";
+import type { WorkflowDeps } from "./deps.ts";
+import { endStaleSession, staleMounts, unmountStale } from "./stale-session.ts";
+
+const context = z.object({
+  volumeId,
+  hostId,
+  /** Found before the session goes: afterwards nothing tells whose they were. */
+  mounts: z.array(z.object({ target: z.string(), majorMinor: z.string(), root: z.string() })).optional(),
+});
+
+export type CleanInitiatorContext = z.infer<typeof context>;
+type Io = StepIo<WorkflowDeps>;
+
+/**
+ * Takes what an initiator still has of a volume it is no longer connected to, as when it comes back after a fence: the dead
+ * session, its mounts, and the node record with a secret that nobody accepts any more.
+ */
+export const cleanInitiator = forward<CleanInitiatorContext, WorkflowDeps>("volume.clean-initiator", context, [
+  { name: "find stale mounts", do: findMounts },
+  { name: "end stale session", do: endSession },
+  { name: "remove stale mounts", do: removeMounts },
+  { name: "remove node record", do: removeRecord },
+]);
+
+async function findMounts(c: CleanInitiatorContext, { deps, signal }: Io): Promise<Partial<CleanInitiatorContext>> {
+  return { mounts: await staleMounts(await deps.machines.get(c.hostId), await deps.volumes.get(c.volumeId), signal) };
+}
+
+async function endSession(c: CleanInitiatorContext, { deps, signal }: Io): Promise<undefined> {
+  await endStaleSession(await deps.machines.get(c.hostId), await deps.volumes.get(c.volumeId), signal);
+}
+
+async function removeMounts(c: CleanInitiatorContext, { deps, signal }: Io): Promise<undefined> {
+  await unmountStale(await deps.machines.get(c.hostId), c.mounts ?? [], signal);
+}
+
+async function removeRecord(c: CleanInitiatorContext, { deps, signal }: Io): Promise<undefined> {
+  const { targetName } = await deps.volumes.get(c.volumeId);
+  const { iscsi } = await deps.machines.get(c.hostId);
+  await iscsi.removeRecordsOf(parseIqn(targetName), { signal });
+}

@@ -1,0 +1,74 @@
+import { parseHostPath, type Mount } from "@zfsilo/host";
+import { forward, type StepIo } from "@zfsilo/try";
+import { z } from "zod";
+import type { Machine } from "../machines/machines.ts";
+import { findAttachment } from "./attachment.ts";
+import { findDevice } from "./connect-volume.ts";
+import { hostId, volumeId } from "./context.ts";
+import type { WorkflowDeps } from "./deps.ts";
+import { requireFilesystem } from "./format.ts";
+import { growToDevice } from "./grow-filesystem.ts";
+import { bindVolume } from "./mount-volume.ts";
+import { showsDevice } from "./paths.ts";
+import { mountFilesystem, requireOurFilesystem } from "./stage-volume.ts";
+
+const context = z.object({ volumeId, hostId });
+
+type Io = StepIo<WorkflowDeps>;
+type Context = z.infer<typeof context>;
+
+/**
+ * Mounts again what is recorded as staged and mounted on an initiator that lost it, as after its reboot. Never formats: the
+ * filesystem found must be the one that was made. Forward only, since what is mounted may be in use at once.
+ */
+export const restoreMounts = forward<Context, WorkflowDeps>("volume.restore-mounts", context, [
+  { name: "remove dead mounts", do: removeDeadMounts },
+  { name: "mount at staging path", do: mountStaging },
+  { name: "bind to target paths", do: bindTargets },
+]);
+
+/** What shows another device that lives is somebody's: it stays, and mounting over it is refused by the next step. */
+async function removeDeadMounts(c: Context, { deps, signal }: Io): Promise<undefined> {
+  const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
+  const machine = await deps.machines.get(c.hostId);
+  const device = await findDevice(machine, volume, signal);
+  const staging = volume.mode === "block" ? [] : [attachment.stagingPath];
+  for (const path of [...attachment.targetPaths, ...staging].map((text) => parseHostPath(text))) {
+    const mount = await machine.mounts.find(path, { signal });
+    if (mount === undefined || showsDevice(mount, device)) continue;
+    if (await isDead(machine, mount, signal)) await machine.mounts.unmount(path, { signal });
+  }
+}
+
+/** A disk that was logged out leaves its mounts behind, with a number that is no longer its name's. */
+async function isDead({ executor }: Machine, mount: Mount, signal: AbortSignal): Promise<boolean> {
+  const bound = mount.type === "devtmpfs" ? mount.root : mount.source.slice("/dev".length);
+  const name = /^\/(sd[a-z]+)$/.exec(bound)?.[1];
+  if (name === undefined) return false;
+  const [number] = await executor.files([{ op: "read", path: `/sys/class/block/${name}/dev`, tolerate: ["ENOENT"] }], { signal });
+  if (number?.text === undefined) return true;
+  return mount.type !== "devtmpfs" && number.text.trim() !== mount.majorMinor;
+}
+
+async function mountStaging(c: Context, { deps, signal }: Io): Promise<undefined> {
+  const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
+  const { stagingPath, readOnly } = attachment;
+  const machine = await deps.machines.get(c.hostId);
+  const device = await findDevice(machine, volume, signal);
+  if (volume.mode === "filesystem" && stagingPath !== "") {
+    await requireOurFilesystem(machine, volume, device.path, signal);
+    await mountFilesystem(machine, volume, { device: device.path, stagingPath, readOnly }, signal);
+    if (!readOnly) await growToDevice(machine, device, requireFilesystem(volume).type, stagingPath, signal);
+  }
+  if (attachment.device !== device.path) await deps.volumes.updateAttachment(c.volumeId, c.hostId, { device: device.path });
+}
+
+async function bindTargets(c: Context, { deps, signal }: Io): Promise<undefined> {
+  const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
+  const machine = await deps.machines.get(c.hostId);
+  const device = await findDevice(machine, volume, signal);
+  for (const path of attachment.targetPaths) {
+    const readOnly = attachment.readOnlyPaths.includes(path);
+    await bindVolume(machine, { volume, attachment, device, target: parseHostPath(path), readOnly }, signal);
+  }
+}

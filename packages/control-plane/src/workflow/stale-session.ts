@@ -1,0 +1,50 @@
+import { mountsOfDevice, parseHostPath, parseIqn } from "@zfsilo/host";
+import type { Machine } from "../machines/machines.ts";
+import type { VolumeRecord } from "../store/model.ts";
+
+/** A mount on what a session showed, by place and device: enough to find it again once the device is gone. */
+export interface StaleMount {
+  readonly target: string;
+  readonly majorMinor: string;
+  readonly root: string;
+}
+
+type Target = Pick<VolumeRecord, "targetName">;
+
+/** What is mounted of the session's devices, in the order it was mounted. Empty without a session. */
+export async function staleMounts({ iscsi, mounts }: Machine, { targetName }: Target, signal: AbortSignal): Promise<StaleMount[]> {
+  const session = await iscsi.findSession({ target: parseIqn(targetName) }, { signal });
+  if (session === undefined || session.devices.length === 0) return [];
+  const all = await mounts.list({ signal });
+  const ids = new Set(session.devices.flatMap((device) => mountsOfDevice(all, device)).map(({ id }) => id));
+  return all.filter(({ id }) => ids.has(id)).map(({ target, majorMinor, root }) => ({ target, majorMinor, root }));
+}
+
+/**
+ * Ends the session. A dead one is logged out first although it is mounted: until then the kernel holds its device `blocked`
+ * and every access hangs, unmounting too (seen with open-iscsi 2.1.8 on Linux 6.1, up to replacement_timeout). One that is
+ * logged in is never cut off under a mount.
+ */
+export async function endStaleSession({ iscsi }: Machine, { targetName }: Target, signal: AbortSignal): Promise<void> {
+  const target = parseIqn(targetName);
+  const session = await iscsi.findSession({ target }, { signal });
+  if (session === undefined) return;
+  if (session.state === "LOGGED_IN") await iscsi.logout({ target }, { signal });
+  else await iscsi.abandonSession({ target }, { signal });
+}
+
+/** Takes away mounts whose device is gone, newest first. A path where something else is mounted by now is left alone. */
+export async function unmountStale({ mounts }: Machine, stale: readonly StaleMount[], signal: AbortSignal): Promise<void> {
+  for (const { target, majorMinor, root } of [...stale].reverse()) {
+    const path = parseHostPath(target);
+    const found = await mounts.find(path, { signal });
+    if (found?.majorMinor === majorMinor && found.root === root) await mounts.unmount(path, { signal });
+  }
+}
+
+/** All of it, in the order that works. No session is done; the node record is left to whoever writes the next one. */
+export async function removeStaleSession(machine: Machine, volume: Target, signal: AbortSignal): Promise<void> {
+  const stale = await staleMounts(machine, volume, signal);
+  await endStaleSession(machine, volume, signal);
+  await unmountStale(machine, stale, signal);
+}
