@@ -1,6 +1,5 @@
-import { parsePortal, type Interface } from "@zfsilo/host";
+import { parseIqn, parsePortal, type Interface } from "@zfsilo/host";
 import { describe, expect, it } from "vitest";
-import { parseIqn } from "@zfsilo/host";
 import { mib, type CurrentLab } from "./lab.ts";
 import { refusal } from "./refusal.ts";
 
@@ -31,11 +30,17 @@ function recordCases(current: CurrentLab): void {
       { target, portal: one.portal, iface: "default" },
       { target, portal: two.portal, iface: "default" },
     ]);
+    expect(await iscsi.listRecordedTargets(o)).toEqual([target]);
     await iscsi.removeNodeRecord(one, o);
     expect(await iscsi.listNodeRecords(o)).toEqual([{ target, portal: two.portal, iface: "default" }]);
     await iscsi.removeNodeRecord(two, o);
     await iscsi.removeNodeRecord(two, o);
+    expect(await iscsi.listRecordedTargets(o)).toEqual([]);
+    for (const record of [one, two]) await iscsi.writeNodeRecord(record, o);
+    await iscsi.removeRecordsOf(target, o);
+    await iscsi.removeRecordsOf(target, o);
     expect(await iscsi.listNodeRecords(o)).toEqual([]);
+    expect(await iscsi.listRecordedTargets(o)).toEqual([]);
   });
 
   it("knows the machine's own name and the version of open-iscsi", async () => {
@@ -75,6 +80,14 @@ function loginCases(current: CurrentLab): void {
     await lio.ensureInitiator({ target: volume.spec.target, initiator: lab.world.initiatorIqn, chap }, o);
     const wrong = { ...chap, mutualPassword: lab.newChap().password };
     await iscsi.writeNodeRecord({ ...record, chap: wrong }, o);
+    expect(await refusal(iscsi.login(record, o))).toBe("precondition");
+    const unproven = { userid: chap.userid, password: chap.password };
+    await lio.ensureInitiator({ target: volume.spec.target, initiator: lab.world.initiatorIqn, chap: unproven }, o);
+    await iscsi.writeNodeRecord({ ...record, chap }, o);
+    expect(await refusal(iscsi.login(record, o))).toBe("precondition");
+    await lio.ensureInitiator({ target: volume.spec.target, initiator: lab.world.initiatorIqn, chap }, o);
+    const nameless = { ...chap, mutualUserid: "another-target" };
+    await iscsi.writeNodeRecord({ ...record, chap: nameless }, o);
     expect(await refusal(iscsi.login(record, o))).toBe("precondition");
     expect(await iscsi.listSessions(o)).toEqual([]);
     await iscsi.writeNodeRecord({ ...record, chap }, o);
@@ -136,28 +149,29 @@ function refusedLoginCases(current: CurrentLab): void {
     expect(await iscsi.listSessions(o)).toEqual([]);
   });
 
-  it("fails on a portal where nobody listens, without a record, and on a target that is gone", async () => {
+  it("needs a record for the portal", async () => {
     const lab = current();
-    const { iscsi, lio, o } = lab;
-    const { volume, record } = await lab.admitted();
-    const dead = { ...record, portal: parsePortal({ ...record.portal, port: 3999 }) };
-    expect(await refusal(iscsi.login(dead, o))).toBe("not_found");
-    await lab.writeRecord(dead);
-    expect(await refusal(iscsi.login(dead, o))).toBe("unavailable");
-    // Another export keeps the portal open.
-    await lab.exported();
-    await lio.removeExport(volume.spec, o);
-    expect(["precondition", "permission_denied", "unavailable"]).toContain(await refusal(iscsi.login(record, o)));
-    expect(await iscsi.listSessions(o)).toEqual([]);
+    const { record } = await lab.admitted();
+    const other = { ...record, portal: parsePortal({ ...record.portal, port: 3999 }) };
+    expect(await refusal(lab.iscsi.login(other, lab.o))).toBe("not_found");
+    const unknown = { ...record, target: parseIqn("iqn.2026-01.io.zfsilo.contract:never") };
+    expect(await refusal(lab.iscsi.login(unknown, lab.o))).toBe("not_found");
   });
 
-  it("gives up on a target that is disabled", async () => {
+  it("gives up where nobody listens, and on a target that is gone or disabled", async () => {
     const lab = current();
-    const { iscsi, o } = lab;
-    const { volume, record } = await lab.admitted();
-    const enable = `/sys/kernel/config/target/iscsi/${volume.spec.target}/tpgt_1/enable`;
+    const { iscsi, lio, o } = lab;
+    const portal = parsePortal({ ...lab.world.portal, port: 3999 });
+    const dead = { ...(await lab.admitted()).record, portal };
+    await lab.writeRecord(dead);
+    const gone = await lab.admitted();
+    await lio.removeExport(gone.volume.spec, o);
+    const disabled = await lab.admitted();
+    const enable = `/sys/kernel/config/target/iscsi/${disabled.record.target}/tpgt_1/enable`;
     await lab.world.target.files([{ op: "write", path: enable, content: "0" }], o);
-    expect(await refusal(iscsi.login(record, { ...o, timeoutMs: 40_000 }))).toBe("unavailable");
+    // At once: each keeps iscsid trying for the 20 s that its record allows.
+    const logins = [dead, gone.record, disabled.record].map((record) => refusal(iscsi.login(record, o)));
+    expect(await Promise.all(logins)).toEqual(["unavailable", "unavailable", "unavailable"]);
     expect(await iscsi.listSessions(o)).toEqual([]);
   });
 }

@@ -1,18 +1,33 @@
-import type { BlockDevice, HostPath } from "@zfsilo/host";
-import { Mounts, parseHostPath } from "@zfsilo/host";
+import { Mounts, parseHostPath, type BlockDevice, type HostPath } from "@zfsilo/host";
 import { waitFor } from "@zfsilo/lib";
-import { describe, expect, it } from "vitest";
-import type { Connected, CurrentLab, Lab } from "./lab.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Lab, type Connected, type CurrentLab } from "./lab.ts";
 import { refusal } from "./refusal.ts";
 
 const uuid = "0c000000-0000-4000-8000-0000000000cc";
 
+/** A disk with ext4 that most of these share: on emulated machines making one takes longer than all that is asked of it. */
+type SharedDisk = () => BlockDevice;
+
 export function mountContract(current: CurrentLab): void {
   describe("mounts", () => {
-    deviceCases(current);
-    bindCases(current);
-    refusalCases(current);
-    busyCases(current);
+    let owner: Lab | undefined;
+    let device: BlockDevice | undefined;
+    beforeAll(async () => {
+      owner = new Lab(current().world);
+      ({ device } = await formatted(owner));
+    });
+    afterAll(async () => {
+      await owner?.cleanUp();
+    });
+    const shared = (): BlockDevice => {
+      if (device === undefined) throw new Error("there is no shared disk");
+      return device;
+    };
+    deviceCases(current, shared);
+    bindCases(current, shared);
+    refusalCases(current, shared);
+    busyCases(current, shared);
   });
 }
 
@@ -26,11 +41,11 @@ function ext4(device: BlockDevice, target: HostPath, readOnly = false) {
   return { device: device.path, target, type: "ext4", options: ["noatime"], readOnly } as const;
 }
 
-function deviceCases(current: CurrentLab): void {
+function deviceCases(current: CurrentLab, shared: SharedDisk): void {
   it("mounts once, finds the mount, unmounts and removes the directory, twice", async () => {
     const lab = current();
     const { mounts, o } = lab;
-    const { device } = await formatted(lab);
+    const device = shared();
     const target = lab.place("deep/er/with space");
     lab.defer(() => mounts.removeTarget(parseHostPath(`${lab.directory}/deep`), o));
     lab.defer(() => mounts.removeTarget(parseHostPath(`${lab.directory}/deep/er`), o));
@@ -55,7 +70,7 @@ function deviceCases(current: CurrentLab): void {
   it("mounts read-only, where nothing can be written", async () => {
     const lab = current();
     const { mounts, o } = lab;
-    const { device } = await formatted(lab);
+    const device = shared();
     const target = lab.place("read-only");
     expect((await mounts.mountDevice(ext4(device, target, true), o)).options).toContain("ro");
     const write = lab.world.initiator.files([{ op: "write", path: `${target}/f`, content: "x", create: { mode: 0o600 } }], o);
@@ -87,12 +102,12 @@ function deviceCases(current: CurrentLab): void {
   });
 }
 
-function bindCases(current: CurrentLab): void {
+function bindCases(current: CurrentLab, shared: SharedDisk): void {
   it("shows a mounted directory at a second place, also read-only", async () => {
     const lab = current();
     const { mounts, o } = lab;
     const { initiator } = lab.world;
-    const { device } = await formatted(lab);
+    const device = shared();
     const source = lab.place("staged");
     await mounts.mountDevice(ext4(device, source), o);
     await initiator.files([{ op: "write", path: `${source}/f`, content: "seen", create: { mode: 0o644 } }], o);
@@ -132,7 +147,7 @@ function bindCases(current: CurrentLab): void {
   });
 }
 
-function refusalCases(current: CurrentLab): void {
+function refusalCases(current: CurrentLab, shared: SharedDisk): void {
   it("mounts nothing that is blank, of another type, or absent", async () => {
     const lab = current();
     const { mounts, o } = lab;
@@ -150,13 +165,13 @@ function refusalCases(current: CurrentLab): void {
     const lab = current();
     const { mounts, o } = lab;
     const { initiator } = lab.world;
-    const one = await formatted(lab);
+    const device = shared();
     const two = await lab.connected();
     const target = lab.place("taken");
-    await mounts.mountDevice(ext4(one.device, target), o);
+    await mounts.mountDevice(ext4(device, target), o);
     expect(await refusal(mounts.mountDevice(ext4(two.device, target), o))).toBe("precondition");
     expect(await refusal(mounts.bindMount({ source: parseHostPath("/etc"), target, readOnly: false }, o))).toBe("precondition");
-    expect((await mounts.find(target, o))?.majorMinor).toBe(one.device.majorMinor);
+    expect((await mounts.find(target, o))?.majorMinor).toBe(device.majorMinor);
     const full = lab.place("full");
     await initiator.files(
       [{ op: "mkdir", path: full }, { op: "write", path: `${full}/kept`, content: "x", create: { mode: 0o600 } }],
@@ -173,7 +188,7 @@ function refusalCases(current: CurrentLab): void {
   it("follows links in a path, but not out of its roots", async () => {
     const lab = current();
     const { mounts, o } = lab;
-    const { device } = await formatted(lab);
+    const device = shared();
     const inside = lab.place("inside");
     const link = parseHostPath(`${lab.directory}/link`);
     await lab.world.initiator.files([{ op: "mkdir", path: inside }, { op: "symlink", path: link, target: inside }], o);
@@ -191,11 +206,11 @@ function refusalCases(current: CurrentLab): void {
   });
 }
 
-function busyCases(current: CurrentLab): void {
+function busyCases(current: CurrentLab, shared: SharedDisk): void {
   it("does not unmount what another mount lies in", async () => {
     const lab = current();
     const { mounts, o } = lab;
-    const { device } = await formatted(lab);
+    const device = shared();
     const outer = lab.place("outer");
     await mounts.mountDevice(ext4(device, outer), o);
     const inner = lab.place("outer/inner");
@@ -212,7 +227,7 @@ function busyCases(current: CurrentLab): void {
     if (lab.world.kind === "simulated") context.skip();
     const { mounts, o } = lab;
     const { initiator } = lab.world;
-    const { device } = await formatted(lab);
+    const device = shared();
     const target = lab.place("worked-in");
     await mounts.mountDevice(ext4(device, target), o);
     const leave = new AbortController();

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect } from "vitest";
 import { blockDeviceContract } from "./block-device.ts";
+import { configfsContract } from "./configfs.ts";
 import { executorFileContract } from "./executor.ts";
 import { filesystemContract } from "./filesystem.ts";
 import { iscsiContract } from "./iscsi.ts";
@@ -43,6 +44,7 @@ export function hostContract(name: string, make: () => Promise<HostWorld>): void
 
     zfsContract(current);
     blockDeviceContract(current);
+    configfsContract(current);
     lioContract(current);
     lioPartialContract(current);
     iscsiContract(current);

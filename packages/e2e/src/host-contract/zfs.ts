@@ -91,7 +91,7 @@ function createCases(current: CurrentLab): void {
     expect(await create({ dataset: present.dataset })).toBe("already_exists");
     expect(await create({ dataset: parent })).toBe("already_exists");
     expect(await create({ dataset: parseDatasetName(`${parent}/none/${present.handle}`) })).toBe("precondition");
-    expect(await create({ dataset: parseDatasetName(`${present.dataset}/child`) })).toBe("internal");
+    expect(await create({ dataset: parseDatasetName(`${present.dataset}/child`) })).toBe("precondition");
     expect(await create({ dataset: nowhere })).toBe("not_found");
     expect(await create({ sparse: false, sizeBytes: mib(1 << 20) })).toBe("no_space");
     expect(await create({ sizeBytes: bytes(0) })).toBe("invalid_argument");
