@@ -1,4 +1,4 @@
-import { newId, StorageError, type Logger, type OperationId } from "@zfsilo/lib";
+import { newId, StorageError, type Backoff, type Logger, type OperationId } from "@zfsilo/lib";
 import { isOpen, Runner, type JournalEntry, type RunnerObserver, type Workflow } from "@zfsilo/try";
 import type { CommandRecord, OperationStore } from "../store/stores.ts";
 import { fingerprint } from "./fingerprint.ts";
@@ -22,9 +22,17 @@ export interface Request {
 
 interface Claim {
   readonly print: string;
-  readonly answer: Promise<unknown>;
+  answer: Promise<unknown>;
+  /** It finishes what an earlier request began, and its answer is that request's and nobody's. */
+  readonly recovers: boolean;
   operation: OperationId | undefined;
+  /** Resolves when the claim has an operation, or ends without having needed one. */
+  readonly decided: Promise<void>;
+  decide(): void;
 }
+
+/** An operation that is open, or may be, and that nothing runs. */
+export type Unfinished = Pick<JournalEntry, "id" | "kind" | "subject" | "fingerprint">;
 
 export interface OperationsOptions<D> {
   readonly store: OperationStore;
@@ -33,6 +41,10 @@ export interface OperationsOptions<D> {
   readonly observer?: RunnerObserver;
   /** Every workflow that may stand in the journal, by kind. */
   readonly workflows: ReadonlyMap<string, Workflow<never, D>>;
+  /** How long an undo is tried before its operation is left stuck; default that of the runner. */
+  readonly undoBackoff?: Backoff;
+  /** Around each `do` and `undo`, for tests of what a failure or a crash there leaves. */
+  readonly aroundStep?: <T>(entry: JournalEntry, step: string, work: () => Promise<T>) => Promise<T>;
 }
 
 export type OperationListener = (entry: JournalEntry) => void;
@@ -46,7 +58,7 @@ export class Operations<D> {
   readonly #runner: Runner<D>;
   readonly #claims = new Map<string, Claim>();
   /** Operations that are open although nothing runs them: left by a dead process, or stuck. At most one a subject. */
-  readonly #unfinished = new Map<string, JournalEntry>();
+  readonly #unfinished = new Map<string, Unfinished>();
   readonly #commands = new Map<OperationId, CommandRecord[]>();
   readonly #listeners = new Map<OperationId, Set<OperationListener>>();
 
@@ -62,21 +74,31 @@ export class Operations<D> {
         },
         stepEnded: (entry, step, how) => options.observer?.stepEnded(entry, step, how),
       },
-      aroundStep: (entry, step, work) => traced({ step, commands: this.#commandsOf(entry.id) }, work),
+      aroundStep: (entry, step, work) =>
+        traced({ step, commands: this.#commandsOf(entry.id) }, () => options.aroundStep?.(entry, step, work) ?? work()),
+      ...(options.undoBackoff === undefined ? {} : { undoBackoff: options.undoBackoff }),
     });
   }
 
   /** Claims the subject, then runs `work`, which checks the ground and begins what workflows it needs, one after another. */
   async submit<R>(request: Request, work: (begin: Begin<D>) => Promise<R>): Promise<R> {
     const print = fingerprint([request.kind, request.input]);
-    const running = this.#claims.get(request.subject);
-    if (running !== undefined) {
-      if (running.print === print) return running.answer as Promise<R>;
-      throw inProgress(request, running.operation);
+    for (;;) {
+      const running = this.#claims.get(request.subject);
+      if (running === undefined) break;
+      if (running.print === print) {
+        if (!running.recovers) return running.answer as Promise<R>;
+        // What is finished there is an earlier call's; whether this one has still to act shows after that.
+        await running.answer;
+        continue;
+      }
+      if (running.operation !== undefined) throw inProgress(request, running.operation);
+      // It still checks its ground, and may find that there is nothing to do: then there is no operation to be refused by.
+      await running.decided;
     }
-    const claim: { -readonly [K in keyof Claim]: Claim[K] } = { print, answer: Promise.resolve(), operation: undefined };
+    const claim = newClaim(print);
     this.#claims.set(request.subject, claim);
-    const answer = this.#work(request, print, claim, work);
+    const answer = this.#work(request, claim, work);
     claim.answer = answer;
     return answer;
   }
@@ -99,14 +121,22 @@ export class Operations<D> {
   async retry(subject: string): Promise<void> {
     const left = this.#unfinished.get(subject);
     if (left === undefined || this.#claims.has(subject)) return;
-    const claim: Claim = { print: left.fingerprint, answer: Promise.resolve(), operation: left.id };
+    const claim = newClaim(left.fingerprint, left.id);
     this.#claims.set(subject, claim);
+    const ended = this.#recover(left, claim);
+    claim.answer = ended;
+    await ended;
+  }
+
+  async #recover(left: Unfinished, claim: Claim): Promise<void> {
     try {
       await this.#finish(left);
     } catch (error) {
-      this.#options.log.error({ err: error, operation: left.id, subject }, "operation could not be finished yet");
+      const { id, subject } = left;
+      this.#options.log.error({ err: error, operation: id, subject }, "operation could not be finished yet");
     } finally {
-      this.#claims.delete(subject);
+      this.#claims.delete(left.subject);
+      claim.decide();
     }
   }
 
@@ -116,7 +146,7 @@ export class Operations<D> {
   }
 
   /** Subjects with an open operation that nothing runs. */
-  unfinished(): readonly JournalEntry[] {
+  unfinished(): readonly Unfinished[] {
     return [...this.#unfinished.values()];
   }
 
@@ -136,28 +166,57 @@ export class Operations<D> {
     await Promise.allSettled([...this.#claims.values()].map(({ answer }) => Promise.race([answer, aborted(signal)])));
   }
 
-  async #work<R>(request: Request, print: string, claim: Claim, work: (begin: Begin<D>) => Promise<R>): Promise<R> {
+  async #work<R>(request: Request, claim: Claim, work: (begin: Begin<D>) => Promise<R>): Promise<R> {
     try {
-      await this.#finishBefore(request);
+      await this.#finishBefore(request, claim);
       return await work(async (workflow, context) => {
         const id = newId("operation");
         claim.operation = id;
-        try {
-          const done = await this.#runner.run(workflow, { id, subject: request.subject, fingerprint: print, context });
-          return { operation: id, context: done };
-        } finally {
-          await this.#keepCommands(id);
-        }
+        claim.decide();
+        return { operation: id, context: await this.#run(workflow, id, request.subject, claim.print, context) };
       });
     } finally {
       this.#claims.delete(request.subject);
+      claim.decide();
     }
   }
 
+  async #run<C extends object>(
+    workflow: Workflow<C, D>,
+    id: OperationId,
+    subject: string,
+    print: string,
+    context: C,
+  ): Promise<C> {
+    try {
+      return await this.#runner.run(workflow, { id, subject, fingerprint: print, context });
+    } catch (error) {
+      // Until the journal was asked nobody knows whether it is open, also when it is the journal that failed.
+      this.#unfinished.set(subject, { id, kind: workflow.kind, subject, fingerprint: print });
+      await this.#readAgain(id, subject);
+      throw error;
+    } finally {
+      await this.#keepCommands(id);
+    }
+  }
+
+  /** Keeps in mind as unfinished what the journal holds open, because that is what a restart would go by. */
+  async #readAgain(id: OperationId, subject: string): Promise<JournalEntry | undefined> {
+    const written = await this.#options.store.find(id);
+    if (written === undefined || !isOpen(written.state)) {
+      this.#unfinished.delete(subject);
+      return undefined;
+    }
+    this.#unfinished.set(subject, written);
+    return written;
+  }
+
   /** Nothing acts on a subject whose last operation is open: that one is finished first, or the request is refused. */
-  async #finishBefore(request: Request): Promise<void> {
+  async #finishBefore(request: Request, claim: Claim): Promise<void> {
     const left = this.#unfinished.get(request.subject);
     if (left === undefined) return;
+    claim.operation = left.id;
+    claim.decide();
     try {
       await this.#finish(left);
     } catch (error) {
@@ -169,17 +228,19 @@ export class Operations<D> {
     }
   }
 
-  async #finish(left: JournalEntry): Promise<void> {
-    const workflow = this.#options.workflows.get(left.kind);
+  async #finish({ id, kind, subject }: Unfinished): Promise<void> {
+    const workflow = this.#options.workflows.get(kind);
     if (workflow === undefined) {
-      throw new StorageError("internal", `finish operations/${left.id}: no workflow is called ${left.kind}`);
+      throw new StorageError("internal", `finish operations/${id}: no workflow is called ${kind}`);
     }
-    this.#options.log.warn({ operation: left.id, kind: left.kind, subject: left.subject }, "finishing an open operation");
+    const left = await this.#readAgain(id, subject);
+    if (left === undefined) return;
+    this.#options.log.warn({ operation: id, kind, subject }, "finishing an open operation");
     try {
       await this.#runner.recover(workflow, left);
     } finally {
-      await this.#keepCommands(left.id);
-      if (!isOpen(left.state)) this.#unfinished.delete(left.subject);
+      await this.#readAgain(id, subject);
+      await this.#keepCommands(id);
     }
   }
 
@@ -192,20 +253,32 @@ export class Operations<D> {
   async #keepCommands(id: OperationId): Promise<void> {
     const commands = this.#commands.get(id);
     this.#commands.delete(id);
-    if (commands !== undefined && commands.length > 0) await this.#options.store.addCommands(id, commands);
+    if (commands === undefined || commands.length === 0) return;
+    try {
+      await this.#options.store.addCommands(id, commands);
+    } catch (error) {
+      // They are shown, not needed: the operation's own outcome stands.
+      this.#options.log.error({ err: error, operation: id }, "what an operation ran could not be kept");
+    }
   }
 
   #changed(entry: JournalEntry): void {
-    if (entry.state === "stuck") this.#unfinished.set(entry.subject, entry);
     this.#options.observer?.changed(entry);
     for (const listener of this.#listeners.get(entry.id) ?? []) listener(entry);
   }
 }
 
-function inProgress(request: Request, operation: OperationId | undefined): StorageError {
-  const details = operation === undefined ? {} : { operation: `operations/${operation}` };
+function newClaim(print: string, recovering?: OperationId): Claim {
+  let decide = (): void => undefined;
+  const decided = new Promise<void>((resolve) => {
+    decide = resolve;
+  });
+  return { print, answer: Promise.resolve(), recovers: recovering !== undefined, operation: recovering, decided, decide };
+}
+
+function inProgress(request: Request, operation: OperationId): StorageError {
   return new StorageError("aborted", `${request.kind} ${request.subject}: another operation works on it`, {
-    details: { ...details, subject: request.subject },
+    details: { operation: `operations/${operation}`, subject: request.subject },
     hint: "Wait for that operation to end (WatchOperation), then repeat the call.",
   });
 }

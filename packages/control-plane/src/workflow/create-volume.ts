@@ -49,6 +49,7 @@ export const createVolume = buildUp<CreateVolumeContext, WorkflowDeps>("volume.c
 ]);
 
 async function recordVolume(c: CreateVolumeContext, { deps }: Io): Promise<undefined> {
+  if ((await deps.volumes.find(c.volumeId))?.handle === c.handle) return;
   const now = new Date();
   const { filesystem, ...same } = c;
   const volume: VolumeRecord = {
@@ -96,6 +97,12 @@ async function createUnderParent(zfs: Zfs, c: CreateVolumeContext, cluster: stri
   try {
     return await zfs.createVolume(spec, { signal });
   } catch (error) {
+    if (reasonOf(error) === "already_exists") {
+      // The handle in its name was made up for this operation: with our marks on it, it is what this step made before.
+      const present = await zfs.getVolume(dataset, { signal });
+      zfs.requireOwner(present, ownerOf({ id: c.volumeId, zvolGuid: "" }, { clusterId: cluster }));
+      return present;
+    }
     const parent = parentOf(dataset);
     // The parent is made on first use, and looked for only when a create failed for want of it.
     if (reasonOf(error) !== "precondition" || parent === undefined || parentOf(parent) === undefined) throw error;

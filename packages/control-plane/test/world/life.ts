@@ -21,6 +21,8 @@ export class Life {
         const value: unknown = Reflect.get(target, name, target);
         if (typeof value !== "function") return value;
         return (...parameters: unknown[]): unknown => {
+          // The system lets go of what a process held.
+          if (name === "close") return Reflect.apply(value, target, parameters) as unknown;
           if (this.#ended) return never();
           const call = (): unknown => Reflect.apply(value, target, parameters) as unknown;
           const asynchronous = (): Promise<unknown> => (this.#ended ? never() : (call() as Promise<unknown>));

@@ -1,0 +1,216 @@
+import { expandVolume } from "../../src/workflow/expand-volume.ts";
+import type { VolumeStatus } from "../../src/store/model.ts";
+import { requestConnect, requestDisconnect } from "../../src/volume/connect.ts";
+import { requestCreate } from "../../src/volume/create.ts";
+import { requestDelete } from "../../src/volume/delete.ts";
+import { requestPublish, requestUnpublish } from "../../src/volume/export.ts";
+import { requestMount, requestStage, requestUnmount, requestUnstage } from "../../src/volume/stage.ts";
+import { requestUpdate } from "../../src/volume/update.ts";
+import type { RequestDeps } from "../../src/volume/volume-requests.ts";
+import {
+  capacityBytes,
+  createInput,
+  give,
+  mountInput,
+  stageInput,
+  subject,
+  take,
+  targetPathOf,
+  volumeKinds,
+  type Ground,
+  type Rung,
+  type VolumeKind,
+} from "./ladder.ts";
+import type { World } from "./world.ts";
+
+/** One workflow on one ground: the call that runs it, and where that leads. */
+export interface Case {
+  readonly name: string;
+  /** The workflow it is about. */
+  readonly kind: string;
+  readonly ground: Ground;
+  readonly request: (requests: RequestDeps) => Promise<unknown>;
+  /** Another call on the same volume that must not run beside it. */
+  readonly different: (requests: RequestDeps) => Promise<unknown>;
+  /** The volume's status when the call has succeeded. */
+  readonly leadsTo: VolumeStatus | "absent";
+}
+
+type Plan = Omit<Case, "name" | "ground" | "different"> & {
+  readonly name: string;
+  readonly on: readonly VolumeKind[];
+  readonly rung: Rung;
+  readonly then?: (world: World) => Promise<void>;
+};
+
+const everyKind = volumeKinds;
+const grown = capacityBytes + (512n << 20n);
+
+const powerCut = (...hosts: readonly string[]) => (world: World): Promise<void> => {
+  for (const host of hosts) world.sim.powerCycle(host);
+  return Promise.resolve();
+};
+
+const growth = (rung: Rung, on: readonly VolumeKind[]): Plan => ({
+  name: `expand when ${rung}`,
+  kind: expandVolume.kind,
+  on,
+  rung,
+  request: (r) => requestUpdate(r, subject, { revision: 0, capacityBytes: grown }),
+  leadsTo: rung,
+});
+
+const plans: readonly Plan[] = [
+  {
+    name: "publish",
+    kind: "volume.publish",
+    on: ["ext4"],
+    rung: "initial",
+    request: (r) => requestPublish(r, subject),
+    leadsTo: "published",
+  },
+  {
+    name: "connect",
+    kind: "volume.connect",
+    on: ["ext4", "block"],
+    rung: "published",
+    request: (r) => requestConnect(r, subject, take),
+    leadsTo: "connected",
+  },
+  {
+    name: "stage for the first time",
+    kind: "volume.stage",
+    on: everyKind,
+    rung: "connected",
+    request: (r) => requestStage(r, subject, stageInput(subject)),
+    leadsTo: "staged",
+  },
+  {
+    name: "stage again",
+    kind: "volume.stage",
+    on: ["ext4"],
+    rung: "staged",
+    then: async (world) => {
+      await requestUnstage(world.requests, subject, take);
+    },
+    request: (r) => requestStage(r, subject, stageInput(subject)),
+    leadsTo: "staged",
+  },
+  {
+    name: "mount",
+    kind: "volume.mount",
+    on: ["ext4", "block"],
+    rung: "staged",
+    request: (r) => requestMount(r, subject, mountInput(subject)),
+    leadsTo: "mounted",
+  },
+  {
+    name: "mount read-only at a second path",
+    kind: "volume.mount",
+    on: ["xfs"],
+    rung: "mounted",
+    request: (r) => requestMount(r, subject, { hostId: take, targetPath: "/mnt/second", readOnly: true }),
+    leadsTo: "mounted",
+  },
+  growth("initial", ["ext4"]),
+  growth("connected", ["block"]),
+  growth("mounted", everyKind),
+  {
+    name: "set options",
+    kind: "volume.set-options",
+    on: ["ext4"],
+    rung: "initial",
+    request: (r) => requestUpdate(r, subject, { revision: 0, zfsOptions: { compression: "zstd" } }),
+    leadsTo: "initial",
+  },
+  {
+    name: "restore the export after a power cut",
+    kind: "volume.restore-export",
+    on: ["ext4"],
+    rung: "mounted",
+    then: powerCut("hst_give"),
+    request: (r) => requestPublish(r, subject),
+    leadsTo: "mounted",
+  },
+  {
+    name: "restore the session after a power cut",
+    kind: "volume.restore-session",
+    on: ["ext4"],
+    rung: "connected",
+    then: powerCut("hst_take"),
+    request: (r) => requestConnect(r, subject, take),
+    leadsTo: "connected",
+  },
+  {
+    name: "unmount",
+    kind: "volume.unmount",
+    on: ["ext4", "block"],
+    rung: "mounted",
+    request: (r) => requestUnmount(r, subject, take, targetPathOf(subject)),
+    leadsTo: "staged",
+  },
+  {
+    name: "unstage",
+    kind: "volume.unstage",
+    on: ["ext4", "block"],
+    rung: "staged",
+    request: (r) => requestUnstage(r, subject, take),
+    leadsTo: "connected",
+  },
+  {
+    name: "disconnect",
+    kind: "volume.disconnect",
+    on: ["ext4", "block"],
+    rung: "connected",
+    request: (r) => requestDisconnect(r, subject, take, false),
+    leadsTo: "published",
+  },
+  {
+    name: "disconnect by force while mounted",
+    kind: "volume.disconnect",
+    on: ["ext4"],
+    rung: "mounted",
+    request: (r) => requestDisconnect(r, subject, take, true),
+    leadsTo: "published",
+  },
+  {
+    name: "unpublish",
+    kind: "volume.unpublish",
+    on: ["ext4"],
+    rung: "published",
+    request: (r) => requestUnpublish(r, subject),
+    leadsTo: "initial",
+  },
+  {
+    name: "delete",
+    kind: "volume.delete",
+    on: ["ext4"],
+    rung: "initial",
+    request: (r) => requestDelete(r, subject, true),
+    leadsTo: "absent",
+  },
+];
+
+const different = (r: RequestDeps): Promise<unknown> => requestUpdate(r, subject, { revision: 0, displayName: "another" });
+
+const creation: Case = {
+  name: "create",
+  kind: "volume.create",
+  ground: { kind: "ext4", rung: "absent" },
+  request: (r) => requestCreate(r, createInput(subject, "ext4")),
+  different: (r) => requestCreate(r, { ...createInput(subject, "ext4"), hostId: give, capacityBytes: grown }),
+  leadsTo: "initial",
+};
+
+/** Every workflow at least once, and more often where the way through it differs. */
+export const cases: readonly Case[] = [
+  creation,
+  ...plans.flatMap(({ name, on, rung, then, ...plan }) =>
+    on.map((kind): Case => ({
+      ...plan,
+      name: on.length === 1 ? name : `${name} (${kind})`,
+      ground: { kind, rung, ...(then === undefined ? {} : { then }) },
+      different,
+    })),
+  ),
+];

@@ -1,0 +1,94 @@
+import { parseHostId, parseVolumeId, type VolumeId } from "@zfsilo/lib";
+import { rm } from "node:fs/promises";
+import type { VolumeStatus } from "../../src/store/model.ts";
+import { requestConnect } from "../../src/volume/connect.ts";
+import { requestCreate, type CreateVolumeInput } from "../../src/volume/create.ts";
+import { requestPublish } from "../../src/volume/export.ts";
+import { requestMount, requestStage } from "../../src/volume/stage.ts";
+import type { RequestDeps } from "../../src/volume/volume-requests.ts";
+import { World } from "./world.ts";
+
+export const subject = parseVolumeId("vol_subject");
+/** Mounted beside the subject on the same machines all the while: nothing that happens to the subject may touch it. */
+export const bystander = parseVolumeId("vol_bystander");
+export const give = parseHostId("hst_give");
+export const take = parseHostId("hst_take");
+export const tap = parseHostId("hst_tap");
+
+export const volumeKinds = ["ext4", "xfs", "block"] as const;
+export type VolumeKind = (typeof volumeKinds)[number];
+
+export type Rung = VolumeStatus | "absent";
+const rungs: readonly Rung[] = ["absent", "initial", "published", "connected", "staged", "mounted"];
+
+export const capacityBytes = 1n << 30n;
+
+export function createInput(id: VolumeId, kind: VolumeKind): CreateVolumeInput {
+  const filesystem = kind === "block" ? undefined : { type: kind, mkfsOptions: {}, mountOptions: ["noatime"] };
+  return {
+    id,
+    displayName: "",
+    labels: { team: "storage" },
+    hostId: give,
+    pool: "",
+    capacityBytes,
+    sparse: true,
+    zfsOptions: { compression: "lz4" },
+    mode: kind === "block" ? "block" : "filesystem",
+    filesystem,
+    authentication: "mutual_chap",
+  };
+}
+
+export const stagingPathOf = (id: VolumeId): string => `/mnt/${id}-staged`;
+export const targetPathOf = (id: VolumeId): string => `/mnt/${id}-target`;
+
+export const stageInput = (id: VolumeId) => ({ hostId: take, stagingPath: stagingPathOf(id), readOnly: false });
+export const mountInput = (id: VolumeId) => ({ hostId: take, targetPath: targetPathOf(id), readOnly: false });
+
+/** Brings a volume up to a rung, by the calls that a caller makes. */
+export async function climb(requests: RequestDeps, id: VolumeId, kind: VolumeKind, to: Rung): Promise<void> {
+  const steps = [
+    () => requestCreate(requests, createInput(id, kind)),
+    () => requestPublish(requests, id),
+    () => requestConnect(requests, id, take),
+    () => requestStage(requests, id, stageInput(id)),
+    () => requestMount(requests, id, mountInput(id)),
+  ];
+  for (const step of steps.slice(0, rungs.indexOf(to))) await step();
+}
+
+export interface Ground {
+  readonly kind: VolumeKind;
+  readonly rung: Rung;
+  /** What else has happened before the test begins. */
+  readonly then?: (world: World) => Promise<void>;
+}
+
+/** Worlds on one ground, as many as asked for, each a copy of the first. */
+export class Worlds implements AsyncDisposable {
+  readonly #ground: Ground;
+  #original: Promise<string> | undefined;
+
+  constructor(ground: Ground) {
+    this.#ground = ground;
+  }
+
+  async open(): Promise<World> {
+    this.#original ??= this.#make();
+    return World.open(await this.#original);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#original !== undefined) await rm(await this.#original, { recursive: true, force: true });
+  }
+
+  async #make(): Promise<string> {
+    const world = await World.open();
+    await climb(world.requests, bystander, "ext4", "mounted");
+    await climb(world.requests, subject, this.#ground.kind, this.#ground.rung);
+    await this.#ground.then?.(world);
+    await world.close();
+    return world.directory;
+  }
+}
