@@ -3,18 +3,30 @@ import { createLogger, newId, newVolumeHandle } from "@zfsilo/lib";
 import { SimWorld } from "@zfsilo/sim-host";
 import { join } from "node:path";
 
-type Row = Readonly<Record<string, string | number>>;
+type Row = Record<string, string | number>;
+
+const volumeBytes = 64 * 1024 * 1024;
 
 /** Rows of one statement: SQLite takes 32,766 parameters (SQLITE_MAX_VARIABLE_NUMBER). */
 const rowsPerStatement = 500;
 
+export interface Seed {
+  readonly count: number;
+  /** Also the zvols on the simulated target, marked as CreateVolume would have; without them only the rows. */
+  readonly zvols: boolean;
+}
+
 /**
- * Writes so many volumes into the database of a control plane that was started once and stopped: making 100,000 by calls
- * would take the better part of an hour. Returns their datasets.
+ * Gives a control plane that was started once and stopped so many volumes: making 100,000 by calls would take the better
+ * part of an hour.
  */
-export async function seedVolumes(dataDir: string, count: number): Promise<readonly string[]> {
+export async function seedVolumes(dataDir: string, { count, zvols }: Seed, signal: AbortSignal): Promise<void> {
   const database = await openDatabase({ file: join(dataDir, "zfsilo.db"), log: createLogger("silent") });
   const rows = Array.from({ length: count }, (_, index) => volumeRow(index));
+  if (zvols) {
+    const [setting] = await database.read<{ value: string }>("select value from settings where key = 'cluster_id'");
+    await makeZvols(dataDir, rows, setting?.value ?? "", signal);
+  }
   await database.write((writer) =>
     database.atomically(writer, async (transaction) => {
       for (let from = 0; from < rows.length; from += rowsPerStatement) {
@@ -26,19 +38,23 @@ export async function seedVolumes(dataDir: string, count: number): Promise<reado
     }),
   );
   await database.close();
-  return rows.map(({ dataset }) => String(dataset));
 }
 
-/** Makes the zvols on the simulated target, as CreateVolume would have. */
-export async function seedZvols(dataDir: string, datasets: readonly string[], signal: AbortSignal): Promise<void> {
+async function makeZvols(dataDir: string, rows: readonly Row[], cluster: string, signal: AbortSignal): Promise<void> {
   const world = await SimWorld.open({ file: join(dataDir, "simulated-hosts.jsonl") });
   world.addMachine({ name: "hst_give", pools: [{ name: "tank", sizeBytes: 64n << 30n }], addresses: ["192.0.2.1"] });
   const give = world.executor("hst_give");
-  await give.run(["zfs", "create", "tank/zfsilo"], { signal });
-  for (const dataset of datasets) {
-    const argv = ["zfs", "create", "-s", "-o", "zfsilo:volume=vol_seeded", "-o", "zfsilo:cluster=bench", "-V", "67108864", dataset] as const;
-    const { exitCode, stderr } = await give.run(argv, { signal });
-    if (exitCode !== 0) throw new Error(`${argv.join(" ")}: exit ${exitCode}: ${stderr}`);
+  const zfs = async (...args: string[]): Promise<string> => {
+    const { exitCode, stdout, stderr } = await give.run(["zfs", ...args], { signal });
+    if (exitCode !== 0) throw new Error(`zfs ${args.join(" ")}: exit ${exitCode}: ${stderr}`);
+    return stdout.trim();
+  };
+  await zfs("create", "-o", "mountpoint=none", "-o", "canmount=off", "tank/zfsilo");
+  for (const row of rows) {
+    const dataset = String(row["dataset"]);
+    const marks = ["-o", `zfsilo:volume=${row["id"] ?? ""}`, "-o", `zfsilo:cluster=${cluster}`];
+    await zfs("create", "-s", "-V", String(volumeBytes), ...marks, dataset);
+    row["zvol_guid"] = await zfs("get", "-Hp", "-o", "value", "guid", dataset);
   }
   await world.close();
 }
@@ -56,7 +72,7 @@ function volumeRow(index: number): Row {
     pool: "tank",
     dataset: `tank/zfsilo/${handle}`,
     // As wide as the column demands: sizes are ordered as texts.
-    capacity: String(64 * 1024 * 1024).padStart(19, "0"),
+    capacity: String(volumeBytes).padStart(19, "0"),
     sparse: 1,
     zfs_options: "{}",
     mode: "filesystem",

@@ -17,7 +17,7 @@ export const lists: Measurement = {
       bench.progress(`writing ${count} rows`);
       await using directory = await temporaryDirectory();
       await (await startSystem({ dataDir: directory.path }))[Symbol.asyncDispose]();
-      await seedVolumes(directory.path, count);
+      await seedVolumes(directory.path, { count, zvols: false }, bench.signal);
       await using system = await startSystem({ dataDir: directory.path });
       bench.progress(`walking through ${count} volumes`);
       const last = await lastPageToken(system.volumes, count, bench);

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { atMost, type Measure } from "../findings.ts";
 import type { Bench, Measurement } from "../measurement.ts";
 import { Samples } from "../sampling.ts";
-import { seedVolumes, seedZvols } from "../seed.ts";
+import { seedVolumes } from "../seed.ts";
 import { startService, type ServiceProcess } from "../service-process.ts";
 import { startSystem, temporaryDirectory } from "../system.ts";
 import { lifeCalls, lifeOf } from "../volume-life.ts";
@@ -26,7 +26,7 @@ export const memory: Measurement = {
     await using full = await temporaryDirectory();
     progress(`writing ${volumeCount} rows and making as many simulated zvols`);
     for (const { path } of [empty, full]) await (await startSystem({ dataDir: path }))[Symbol.asyncDispose]();
-    await seedZvols(full.path, await seedVolumes(full.path, volumeCount), signal);
+    await seedVolumes(full.path, { count: volumeCount, zvols: true }, signal);
     for (let start = 1; start <= starts; start += 1) {
       progress(`start ${start} of ${starts}, without volumes and with ${volumeCount}`);
       {

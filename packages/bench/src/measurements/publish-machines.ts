@@ -5,7 +5,7 @@ import { bashScript } from "../bash-script.ts";
 import { atLeast, atMost, type Measure } from "../findings.ts";
 import { hostsOf, MachineLab } from "../machine-lab.ts";
 import type { MachineMeasurement } from "../measurement.ts";
-import { Samples, sampleRounds } from "../sampling.ts";
+import { sampleRounds, type Samples } from "../sampling.ts";
 import { startSystem, temporaryDirectory } from "../system.ts";
 import { publishWithTargetcli, ramTargets, removeTargetcliExport } from "../targetcli.ts";
 import { lifeOf } from "../volume-life.ts";

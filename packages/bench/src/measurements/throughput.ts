@@ -6,9 +6,9 @@ import { startSystem, temporaryDirectory, type Volumes } from "../system.ts";
 import { lifeCalls, lifeOf, type LifeCall } from "../volume-life.ts";
 
 const atOnce = [1, 32] as const;
-const group = 64;
+const group = 32;
 const warmUp = 1;
-const rounds = 5;
+const rounds = 7;
 type Key = `${LifeCall} at ${(typeof atOnce)[number]}`;
 
 /** Calls in a second with 1 and with 32 at once: two groups of volumes go through their life call by call, in turns. */
