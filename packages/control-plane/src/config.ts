@@ -15,8 +15,10 @@ export interface Config {
   readonly clusterId: string | undefined;
   /** First part of every target name. */
   readonly iqnPrefix: string;
+  /** Stand by until another control plane on the same database is gone, instead of refusing to start. */
+  readonly waitForLease: boolean;
   readonly operations: { readonly retentionDays: number };
-  /** 0: only when asked, at the start, and never by itself afterwards. */
+  /** Between looks at all hosts. 0: only when asked. */
   readonly reconcile: { readonly intervalSeconds: number };
   /** Undefined when the file does not say; an empty list is a choice. */
   readonly hosts: readonly ConfiguredHost[] | undefined;
@@ -69,6 +71,7 @@ const schema = z.strictObject({
     )
     .default([]),
   clusterId: id.optional(),
+  waitForLease: z.boolean().default(false),
   iqnPrefix: z
     .string()
     .max(120)
@@ -92,6 +95,7 @@ export function parseConfig(env: Environment, file: { readonly name: string; rea
     dataDir: env["ZFSILO_DATA_DIR"] ?? settings.dataDir ?? "./.zfsilo",
     logLevel: logLevels.find((level) => level === logLevel) ?? badLevel(logLevel),
     clusterId,
+    waitForLease: settings.waitForLease || ["1", "true"].includes(env["ZFSILO_WAIT_FOR_LEASE"] ?? ""),
     hosts: hosts?.map((host, index) => configuredHost(host, file?.name ?? "", index)),
   };
 }

@@ -1,4 +1,4 @@
-import { KeyedMutex, newId, type Logger } from "@zfsilo/lib";
+import { errorChain, KeyedMutex, newId, type Logger, type StorageError } from "@zfsilo/lib";
 import { SimWorld } from "@zfsilo/sim-host";
 import type { OperationState, RunnerObserver } from "@zfsilo/try";
 import { mkdir } from "node:fs/promises";
@@ -36,6 +36,8 @@ export interface ControlPlaneOptions {
   readonly secretKey: string | undefined;
   /** SSH_AUTH_SOCK. */
   readonly sshAgentSocket: string | undefined;
+  /** Another control plane has taken over the database: this one must end. */
+  readonly onLeaseLost?: (error: StorageError) => void;
 }
 
 export interface ControlPlane {
@@ -53,11 +55,22 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   const key = await loadSecretKey({ fromEnvironment: options.secretKey, dataDir: config.dataDir });
   const admin = await loadAdminToken(config.dataDir);
-  const stores = await openStores({ file: join(config.dataDir, "zfsilo.db"), key, log });
+  const readiness: Readiness = new Readiness({
+    databaseProblem: () => describeProblem(stores.problem()),
+    async openOperations() {
+      const open = await stores.operations.listOpen();
+      return { open: open.length, stuck: open.filter(({ state }) => state === "stuck").length };
+    },
+  });
+  const onLost = (error: StorageError): void => {
+    readiness.set(false);
+    options.onLeaseLost?.(error);
+  };
+  const lease = { wait: config.waitForLease, onLost };
+  const stores: Stores = await openStores({ file: join(config.dataDir, "zfsilo.db"), key, log, lease });
   const clusterId = await stores.settings.choose("cluster_id", config.clusterId ?? newId("operation").slice("op_".length));
   const world = await SimWorld.open({ file: join(config.dataDir, "simulated-hosts.jsonl") });
 
-  const readiness = new Readiness();
   const { sshAgentSocket } = options;
   const { hosts, volumes } = stores;
   const machines: Machines = new Machines(hosts, (host) =>
@@ -93,6 +106,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     operations: stores.operations,
     retentionDays: config.operations.retentionDays,
     log,
+    readiness,
   });
   readiness.set(true);
   reconcile.start();
@@ -113,6 +127,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await world.close();
     },
   };
+}
+
+/** Without the file's name: the readiness page is open to all. */
+function describeProblem(problem: StorageError | undefined): string | undefined {
+  return problem && `${errorChain(problem.cause)}. ${problem.hint ?? ""}`.trim();
 }
 
 /** How often a host that does not answer is asked again. */

@@ -18,6 +18,11 @@ async function main(): Promise<void> {
     log,
     secretKey: env["ZFSILO_SECRET_KEY"],
     sshAgentSocket: env["SSH_AUTH_SOCK"],
+    onLeaseLost(error) {
+      // At once: whatever still runs on hosts here, another process is in charge of by now.
+      console.error(`zfsilo stops: ${errorChain(error)}`);
+      process.exit(1);
+    },
   });
   console.log(`zfsilo listening on http://${formatListenAddress(controlPlane.address)}`);
   console.log(`admin token: ${controlPlane.adminTokenFile}`);

@@ -9,8 +9,10 @@ export interface MaintenanceOptions {
   /** Operations that ended longer ago are forgotten. */
   readonly retentionDays: number;
   readonly log: Logger;
+  readonly readiness: { check(): void };
 }
 
+const checkEveryMs = 1_000;
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
 
@@ -25,7 +27,8 @@ export function startMaintenance(options: MaintenanceOptions): Disposable {
     options.operations.prune(new Date(Date.now() - options.retentionDays * dayMs)),
   );
   const retry = guarded("finishing open operations", options.retryUnfinished);
-  const timers = [setInterval(retry, options.retryEveryMs), setInterval(prune, hourMs)];
+  const check = (): void => { options.readiness.check(); };
+  const timers = [setInterval(retry, options.retryEveryMs), setInterval(prune, hourMs), setInterval(check, checkEveryMs)];
   for (const timer of timers) timer.unref();
   retry();
   prune();

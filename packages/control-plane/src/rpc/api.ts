@@ -43,7 +43,7 @@ export function apiServer(options: ApiOptions): RpcServer {
   return new RpcServer({
     log,
     interceptors,
-    otherwise: httpRoutes({ ready: () => readiness.ready, metrics: options.metrics }),
+    otherwise: httpRoutes({ readiness, metrics: options.metrics }),
     routes: (router, stopping) => {
       addServices(router, options, stopping);
     },

@@ -1,13 +1,14 @@
+import type { Readiness } from "./readiness.ts";
 import type { HttpRequest, HttpResponse } from "./server.ts";
 
 export interface HttpRoutes {
-  readonly ready: () => boolean;
+  readonly readiness: Pick<Readiness, "ready" | "describe">;
   /** The text of /metrics and its content type. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
 /** What probes and Prometheus ask over plain HTTP. Open to all: it names no volume and holds no secret. */
-export function httpRoutes({ ready, metrics }: HttpRoutes): (request: HttpRequest, response: HttpResponse) => void {
+export function httpRoutes({ readiness, metrics }: HttpRoutes): (request: HttpRequest, response: HttpResponse) => void {
   return (request, response) => {
     const path = request.url?.split("?", 1)[0] ?? "";
     if (!["/healthz", "/readyz", "/metrics"].includes(path)) {
@@ -23,10 +24,12 @@ export function httpRoutes({ ready, metrics }: HttpRoutes): (request: HttpReques
           send(response, 500, "metrics could not be collected\n");
         },
       );
-    } else if (path === "/healthz" || ready()) {
+    } else if (path === "/healthz") {
       send(response, 200, "ok\n");
     } else {
-      send(response, 503, "not ready\n");
+      void readiness.describe().then((text) => {
+        send(response, readiness.ready ? 200 : 503, text);
+      });
     }
   };
 }

@@ -1,18 +1,56 @@
 export type ReadinessListener = (ready: boolean) => void;
 
-/** Whether calls can do their work: from the end of the start until the stop begins. */
+/** What readiness hangs on besides the start and the stop. */
+export interface ReadinessSources {
+  /** Why nothing can be stored; undefined while it can. */
+  databaseProblem(): string | undefined;
+  /** How many operations have not ended, and how many of those are stuck. */
+  openOperations(): Promise<{ readonly open: number; readonly stuck: number }>;
+}
+
+const always: ReadinessSources = {
+  databaseProblem: () => undefined,
+  openOperations: () => Promise.resolve({ open: 0, stuck: 0 }),
+};
+
+/** Whether calls can do their work: from the end of the start until the stop begins, while the database can be used. */
 export class Readiness {
   readonly #listeners = new Set<ReadinessListener>();
-  #ready = false;
+  readonly #sources: ReadinessSources;
+  #open = false;
+  #told = false;
 
-  get ready(): boolean {
-    return this.#ready;
+  constructor(sources: ReadinessSources = always) {
+    this.#sources = sources;
   }
 
-  set(ready: boolean): void {
-    if (ready === this.#ready) return;
-    this.#ready = ready;
+  get ready(): boolean {
+    return this.#open && this.#sources.databaseProblem() === undefined;
+  }
+
+  set(open: boolean): void {
+    this.#open = open;
+    this.check();
+  }
+
+  /** Tells listeners when it has changed since. Called from time to time, because a database says nothing by itself. */
+  check(): void {
+    const { ready } = this;
+    if (ready === this.#told) return;
+    this.#told = ready;
     for (const listener of this.#listeners) listener(ready);
+  }
+
+  /** For people and probes: the first line says it all. Names nothing and nobody, being open to all. */
+  async describe(): Promise<string> {
+    const { open, stuck } = await this.#sources.openOperations().catch(() => ({ open: "unknown", stuck: "unknown" }));
+    return [
+      this.ready ? "ok" : "not ready",
+      `database: ${this.#sources.databaseProblem() ?? "writable"}`,
+      `open operations: ${open}`,
+      `stuck operations: ${stuck}`,
+      "",
+    ].join("\n");
   }
 
   /** Calls `listener` on each change until the returned function is called. */

@@ -2,13 +2,17 @@ import { KeyedMutex, StorageError, type Logger } from "@zfsilo/lib";
 import { chmod, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DataSource, type EntityManager, QueryFailedError } from "typeorm";
+import { DatabaseHealth, readOnly, troubleOf } from "./database-health.ts";
 import { entities } from "./entities.ts";
+import type { Query } from "./lease.ts";
 import { migrations } from "./migrations/migrations.ts";
 import { cachingDriver } from "./statement-cache.ts";
 
 export interface DatabaseOptions {
   readonly file: string;
   readonly log: Logger;
+  /** Called before anything is changed in the tables, and kept from it by throwing. */
+  readonly guard?: (query: Query) => Promise<void>;
 }
 
 type SqlValue = string | number;
@@ -21,23 +25,54 @@ export class Database {
   readonly #writer: DataSource;
   readonly #reader: DataSource;
   readonly #turns = new KeyedMutex();
+  readonly #health: DatabaseHealth;
+  #mayWrite: () => void = () => undefined;
 
-  constructor(writer: DataSource, reader: DataSource) {
+  constructor(writer: DataSource, reader: DataSource, file: string) {
     this.#writer = writer;
     this.#reader = reader;
+    this.#health = new DatabaseHealth(file);
+  }
+
+  /** Why it cannot be used at the moment, as far as the last tries tell. */
+  get problem(): StorageError | undefined {
+    return this.#health.problem;
+  }
+
+  /** From now on `check` is asked before each write, and refuses it by throwing. */
+  guardWrites(check: () => void): void {
+    this.#mayWrite = check;
   }
 
   /** A statement that changes nothing. */
-  read<Row>(sql: string, parameters: readonly SqlValue[] = []): Promise<Row[]> {
-    return this.#reader.query<Row[]>(sql, [...parameters]);
+  async read<Row>(sql: string, parameters: readonly SqlValue[] = []): Promise<Row[]> {
+    try {
+      return await this.#reader.query<Row[]>(sql, [...parameters]);
+    } catch (error) {
+      throw this.#health.failed(error);
+    }
   }
 
   /**
    * The only way to write. Writers take turns, because they share a connection and would fall into each other's
    * transaction; so what `work` reads stays true until it has written. Each statement is durable by itself.
    */
-  write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
-    return this.#turns.run("write", () => work(this.#writer.manager));
+  async write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    this.#mayWrite();
+    return this.writeUnguarded(work);
+  }
+
+  /** For what decides whether others may write. */
+  writeUnguarded<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    return this.#turns.run("write", async () => {
+      try {
+        const result = await work(this.#writer.manager);
+        this.#health.worked();
+        return result;
+      } catch (error) {
+        throw this.#health.failed(error);
+      }
+    });
   }
 
   /** All or nothing, within a turn that `write` gave. */
@@ -47,7 +82,7 @@ export class Database {
 
   /** Waits for writers that had their turn. */
   async close(): Promise<void> {
-    await this.write(async () => {
+    await this.#turns.run("write", async () => {
       await this.#reader.destroy();
       await this.#writer.destroy();
     });
@@ -55,7 +90,7 @@ export class Database {
 }
 
 /** Opens the database, made or brought up to date when needed. One of a newer version is refused and left as it is. */
-export async function openDatabase({ file, log }: DatabaseOptions): Promise<Database> {
+export async function openDatabase({ file, log, guard }: DatabaseOptions): Promise<Database> {
   const writer = dataSource(file);
   try {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
@@ -66,6 +101,7 @@ export async function openDatabase({ file, log }: DatabaseOptions): Promise<Data
     await refuseNewer(writer, file);
     // FULL: a success that was answered survives a power cut (docs/decisions/0001-sqlite-durability.md).
     for (const pragma of ["journal_mode = WAL", "synchronous = FULL"]) await writer.query(`pragma ${pragma}`);
+    await guard?.((sql, parameters = []) => writer.query(sql, [...parameters]));
     for (const { name } of await writer.runMigrations({ transaction: "all" })) log.info({ migration: name }, "database migrated");
   } catch (error) {
     if (writer.isInitialized) await writer.destroy();
@@ -74,7 +110,7 @@ export async function openDatabase({ file, log }: DatabaseOptions): Promise<Data
   const reader = dataSource(file);
   await reader.initialize();
   await reader.query("pragma query_only = on");
-  return new Database(writer, reader);
+  return new Database(writer, reader, file);
 }
 
 function dataSource(file: string): DataSource {
@@ -103,11 +139,8 @@ async function refuseNewer(database: DataSource, file: string): Promise<void> {
 
 function openingFailed(file: string, error: unknown): StorageError {
   if (error instanceof StorageError) return error;
-  const damaged = error instanceof Error && /SQLITE_(NOTADB|CORRUPT)/.test(error.message);
-  return new StorageError("precondition", `open the database ${file}`, {
-    cause: error,
-    ...(damaged ? { hint: "The file is damaged or no SQLite database. Restore it from a copy." } : {}),
-  });
+  const hint = troubleOf(error) ?? (error instanceof Error && /EACCES|EPERM|EROFS/.test(error.message) ? readOnly : undefined);
+  return new StorageError("precondition", `open the database ${file}`, { cause: error, ...(hint === undefined ? {} : { hint }) });
 }
 
 export type Constraint = { readonly kind: "unique"; readonly columns: string } | { readonly kind: "foreign_key" };

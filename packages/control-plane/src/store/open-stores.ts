@@ -1,7 +1,8 @@
 import { StorageError, type Logger } from "@zfsilo/lib";
 import type { SecretKey } from "../secret-key.ts";
-import { openDatabase } from "./database.ts";
+import { openDatabase, type Database } from "./database.ts";
 import { SqlHostStore } from "./host-store.ts";
+import { Lease, type Query } from "./lease.ts";
 import { SqlOperationStore } from "./operation-store.ts";
 import { PageTokens } from "./query/page-token.ts";
 import { SecretBox } from "./secret-box.ts";
@@ -14,6 +15,8 @@ export interface Stores {
   readonly hosts: HostStore;
   readonly operations: OperationStore;
   readonly settings: SettingsStore;
+  /** Why nothing can be stored at the moment, when that is so. */
+  problem(): StorageError | undefined;
   /** Waits for writes that are under way. */
   close(): Promise<void>;
 }
@@ -22,11 +25,28 @@ export interface OpenStoresOptions {
   readonly file: string;
   readonly key: SecretKey;
   readonly log: Logger;
+  /** Without one nothing keeps a second user of the file away. */
+  readonly lease?: {
+    readonly wait: boolean;
+    /** Called once, when somebody else has taken over. Nothing is written any more. */
+    readonly onLost: (error: StorageError) => void;
+    readonly ttlMs?: number;
+  };
 }
 
 /** Everything that the control plane keeps, in one SQLite file. */
-export async function openStores({ file, key, log }: OpenStoresOptions): Promise<Stores> {
-  const database = await openDatabase({ file, log });
+export async function openStores({ file, key, log, lease: wanted }: OpenStoresOptions): Promise<Stores> {
+  let lease: Lease | undefined;
+  const database = await openDatabase({
+    file,
+    log,
+    ...(wanted && {
+      guard: async (query) => {
+        lease = await Lease.acquire({ query, log, ...wanted });
+      },
+    }),
+  });
+  const endLease = lease && wanted ? keepLease(database, lease, wanted.onLost, log) : () => Promise.resolve();
   const settings = new SettingsStore(database);
   try {
     // Found out here, and not when a volume can no longer be attached because its secrets cannot be opened.
@@ -36,6 +56,7 @@ export async function openStores({ file, key, log }: OpenStoresOptions): Promise
       });
     }
   } catch (error) {
+    await endLease();
     await database.close();
     throw error;
   }
@@ -45,6 +66,34 @@ export async function openStores({ file, key, log }: OpenStoresOptions): Promise
     hosts: new SqlHostStore(database, tokens),
     operations: new SqlOperationStore(database, tokens),
     settings,
-    close: () => database.close(),
+    problem: () => database.problem,
+    async close() {
+      await endLease();
+      await database.close();
+    },
+  };
+}
+
+/** Renews the lease until the returned function lets go of it. Each renewal also tells whether the database can be written. */
+function keepLease(database: Database, lease: Lease, onLost: (error: StorageError) => void, log: Logger): () => Promise<void> {
+  const query: Query = (sql, parameters = []) => database.writeUnguarded((manager) => manager.query(sql, [...parameters]));
+  database.guardWrites(() => { lease.assertHeld(); });
+  const renew = async (): Promise<void> => {
+    try {
+      if (await lease.renew(query)) return;
+      clearInterval(timer);
+      lease.assertHeld();
+    } catch (error) {
+      log.error({ err: error }, "the lease on the database could not be renewed");
+      if (error instanceof StorageError && error.details["reason"] === "LEASE_LOST") onLost(error);
+    }
+  };
+  const timer = setInterval(() => void renew(), lease.renewEveryMs);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await lease.release(query).catch((error: unknown) => {
+      log.warn({ err: error }, "the lease on the database could not be given back; it expires");
+    });
   };
 }

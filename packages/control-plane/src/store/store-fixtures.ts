@@ -38,6 +38,7 @@ export async function temporaryStores(): Promise<TemporaryStores> {
     get settings() {
       return stores.settings;
     },
+    problem: () => stores.problem(),
     close: () => stores.close(),
     async reopen() {
       await stores.close();
