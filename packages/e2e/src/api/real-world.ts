@@ -2,7 +2,7 @@ import type { VolumeMode } from "@zfsilo/api";
 import { bringUp, type Machine, type Machines } from "@zfsilo/microvm";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { output, realHosts, traces } from "./real-hosts.ts";
-import { startSystem, type System } from "./system.ts";
+import { startSystem, type System, type SystemOptions } from "./system.ts";
 
 export const give = "hosts/hst_give";
 export const take = "hosts/hst_take";
@@ -31,7 +31,7 @@ async function makeInitiator(machine: Machine): Promise<void> {
 }
 
 /** Brings the world up before the file's tests, and asserts after each one that it left no trace on any machine. */
-export function useRealWorld(instance: string): RealWorld {
+export function useRealWorld(instance: string, options: Pick<SystemOptions, "reconcileSeconds"> = {}): RealWorld {
   let machines: Machines;
   let system: System;
   let before: string[];
@@ -42,7 +42,7 @@ export function useRealWorld(instance: string): RealWorld {
     };
     machines = await bringUp({ instance, log, signal: new AbortController().signal });
     await makeInitiator(machines.give);
-    system = await startSystem({ hosts: realHosts(machines) });
+    system = await startSystem({ hosts: realHosts(machines), ...options });
   });
   afterAll(async () => {
     await system.stop();

@@ -7,13 +7,31 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A control plane of its own, in a directory of its own, and clients that hold its admin token. */
-export interface System {
-  readonly controlPlane: ControlPlane;
+/** Clients that hold the admin token. */
+export interface Clients {
   readonly service: Client<typeof Service>;
   readonly hosts: Client<typeof HostService>;
   readonly volumes: Client<typeof VolumeService>;
   readonly operations: Client<typeof OperationService>;
+}
+
+export function connectTo(address: string, token: string): Clients {
+  const authorize: Interceptor = (next) => (request) => {
+    request.header.set("authorization", `Bearer ${token}`);
+    return next(request);
+  };
+  const transport = createGrpcTransport({ baseUrl: `http://${address}`, interceptors: [authorize] });
+  return {
+    service: createClient(Service, transport),
+    hosts: createClient(HostService, transport),
+    volumes: createClient(VolumeService, transport),
+    operations: createClient(OperationService, transport),
+  };
+}
+
+/** A control plane of its own, in a directory of its own. */
+export interface System extends Clients {
+  readonly controlPlane: ControlPlane;
   /** Stops the control plane and starts it again on what it wrote. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -22,34 +40,22 @@ export interface System {
 export interface SystemOptions {
   /** As in the configuration file; undefined makes the simulated pair. */
   readonly hosts?: readonly object[];
+  /** How often it reconciles by itself; default never, so that a test sees what a call alone does. */
+  readonly reconcileSeconds?: number;
 }
 
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
   const dataDir = await mkdtemp(join(tmpdir(), "zfsilo-system-"));
   const start = (): Promise<ControlPlane> => {
     const env = { ZFSILO_LISTEN: "127.0.0.1:0", ZFSILO_DATA_DIR: dataDir };
-    const file = options.hosts && { name: "test configuration", text: JSON.stringify({ hosts: options.hosts }) };
+    const settings = { hosts: options.hosts, reconcile: { intervalSeconds: options.reconcileSeconds ?? 0 } };
+    const file = { name: "test configuration", text: JSON.stringify(settings) };
     const log = createLogger((process.env["ZFSILO_TEST_LOG"] as "debug" | undefined) ?? "silent");
     return startControlPlane({ config: parseConfig(env, file), log, secretKey: undefined, sshAgentSocket: undefined });
   };
   let controlPlane = await start();
   const token = (await readFile(controlPlane.adminTokenFile, "utf8")).trim();
-  const authorize: Interceptor = (next) => (request) => {
-    request.header.set("authorization", `Bearer ${token}`);
-    return next(request);
-  };
-  const connect = () => {
-    const transport = createGrpcTransport({
-      baseUrl: `http://127.0.0.1:${controlPlane.address.port}`,
-      interceptors: [authorize],
-    });
-    return {
-      service: createClient(Service, transport),
-      hosts: createClient(HostService, transport),
-      volumes: createClient(VolumeService, transport),
-      operations: createClient(OperationService, transport),
-    };
-  };
+  const connect = (): Clients => connectTo(`127.0.0.1:${controlPlane.address.port}`, token);
   let clients = connect();
   return {
     get controlPlane() {

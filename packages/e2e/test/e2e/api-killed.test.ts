@@ -1,0 +1,88 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { VolumeMode, VolumeStatus } from "@zfsilo/api";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { startService, type ServiceProcess } from "../../src/api/process.ts";
+import { realHosts } from "../../src/api/real-hosts.ts";
+import { give, mib, take, useRealWorld } from "../../src/api/real-world.ts";
+import { connectTo, type Clients } from "../../src/api/system.ts";
+
+// SIGKILL of the control plane in the middle of each workflow on real hosts; a new one starts on what it left.
+const world = useRealWorld("api-killed");
+let service: ServiceProcess;
+let api: Clients;
+let env: Record<string, string>;
+
+async function start(directory?: string): Promise<void> {
+  service = await startService(env, directory);
+  api = connectTo(service.address, service.token);
+}
+
+beforeAll(async () => {
+  const file = join(await mkdtemp(join(tmpdir(), "zfsilo-killed-")), "zfsilo.json");
+  await writeFile(file, JSON.stringify({ hosts: realHosts(world.machines), reconcile: { intervalSeconds: 0 } }));
+  env = { ZFSILO_CONFIG: file };
+  await start();
+});
+afterAll(async () => {
+  await service.remove();
+});
+
+/** Begins a call, kills the server once its operation runs, starts a new one, and repeats the call until it is answered. */
+async function killedIn<T>(kind: string, afterMs: number, call: () => Promise<T>): Promise<T> {
+  const abandoned = call().catch(() => undefined);
+  let step = "";
+  for (let look = 0; look < 200 && step === ""; look += 1) {
+    const { operations } = await api.operations.listOperations({ filter: `kind = "${kind}" AND state = RUNNING` });
+    step = operations[0]?.steps.find(({ startTime, endTime }) => startTime !== undefined && endTime === undefined)?.name ?? "";
+  }
+  expect(step, `${kind} never ran`).not.toBe("");
+  await sleep(afterMs);
+  service.child.kill("SIGKILL");
+  await abandoned;
+  await start(service.directory);
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await call();
+    } catch (error) {
+      const { code } = ConnectError.from(error);
+      if (attempt === 60 || (code !== Code.Aborted && code !== Code.Unavailable)) throw error;
+      await sleep(500);
+    }
+  }
+}
+
+const name = "volumes/killed";
+const volume = { host: give, capacityBytes: 128n * mib, mode: VolumeMode.FILESYSTEM };
+const stagingPath = "/mnt/stage";
+const targetPath = "/mnt/target";
+
+it.each([0, 400])("every workflow, killed %i ms into a step", async (afterMs) => {
+  const status = async () => (await api.volumes.getVolume({ name })).volume?.status;
+  await killedIn("volume.create", afterMs, () => api.volumes.createVolume({ volumeId: "killed", volume }));
+  expect(await status()).toBe(VolumeStatus.INITIAL);
+  await killedIn("volume.publish", afterMs, () => api.volumes.publishVolume({ name }));
+  expect(await status()).toBe(VolumeStatus.PUBLISHED);
+  await killedIn("volume.connect", afterMs, () => api.volumes.connectVolume({ name, host: take }));
+  expect(await status()).toBe(VolumeStatus.CONNECTED);
+  await killedIn("volume.stage", afterMs, () => api.volumes.stageVolume({ name, host: take, stagingPath }));
+  expect(await status()).toBe(VolumeStatus.STAGED);
+  await killedIn("volume.mount", afterMs, () => api.volumes.mountVolume({ name, host: take, targetPath }));
+  expect(await status()).toBe(VolumeStatus.MOUNTED);
+  const grown = { volume: { name, capacityBytes: 192n * mib }, updateMask: { paths: ["capacity_bytes"] } };
+  await killedIn("volume.expand", afterMs, () => api.volumes.updateVolume(grown));
+  expect((await api.volumes.statsVolume({ name })).zvol?.capacityBytes).toBe(192n * mib);
+  expect((await api.volumes.syncVolume({ name, reportOnly: true })).differences).toEqual([]);
+
+  await killedIn("volume.unmount", afterMs, () => api.volumes.unmountVolume({ name, host: take, targetPath }));
+  await killedIn("volume.unstage", afterMs, () => api.volumes.unstageVolume({ name, host: take }));
+  await killedIn("volume.disconnect", afterMs, () => api.volumes.disconnectVolume({ name, host: take }));
+  await killedIn("volume.unpublish", afterMs, () => api.volumes.unpublishVolume({ name }));
+  await killedIn("volume.delete", afterMs, () => api.volumes.deleteVolume({ name, allowMissing: true }));
+  expect((await api.volumes.listVolumes({})).volumes).toEqual([]);
+  const { operations } = await api.operations.listOperations({ filter: "state = STUCK OR state = RUNNING OR state = UNDOING" });
+  expect(operations.map(({ kind }) => kind)).toEqual([]);
+});
