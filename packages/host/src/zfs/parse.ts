@@ -1,4 +1,4 @@
-import { bytes, parseBytes, type Bytes } from "@zfsilo/lib";
+import { bytes, parseBytes, StorageError, type Bytes } from "@zfsilo/lib";
 import { z } from "zod";
 import { zfsOptions } from "./options.ts";
 import { parsePoolName, type DatasetName, type PoolName } from "./names.ts";
@@ -83,18 +83,36 @@ export interface Property {
 }
 export type PropertiesByDataset = ReadonlyMap<string, Readonly<Record<string, Property>>>;
 
-const propertyLine = z.tuple([z.string().min(1), z.string().min(1), z.string(), z.string()]);
-
 /** `tank/z1\tvolsize\t67108864\tlocal` */
 export function parseProperties(stdout: string): PropertiesByDataset {
-  const found = new Map<string, Record<string, Property>>();
-  for (const line of linesOf(stdout)) {
-    const [name, property, value, source] = propertyLine.parse(line.split("\t"));
-    const properties = found.get(name) ?? {};
+  return new Map(eachDataset(stdout));
+}
+
+/**
+ * Dataset by dataset, as `zfs get` prints them, so that of thousands only one is held in pieces at a time. Checked by hand:
+ * a schema for each of 23 lines a volume would take longer than everything else.
+ */
+function* eachDataset(stdout: string): Generator<readonly [name: string, Readonly<Record<string, Property>>]> {
+  let current: string | undefined;
+  let properties: Record<string, Property> = {};
+  for (const line of eachLine(stdout)) {
+    const [name, property, value, source, ...more] = line.split("\t");
+    if (!name || !property || value === undefined || source === undefined || more.length > 0) {
+      throw new StorageError("internal", `read a property line: ${JSON.stringify(line.slice(0, 200))} has not four columns`);
+    }
+    if (name !== current) {
+      if (current !== undefined) yield [current, properties];
+      current = name;
+      properties = {};
+    }
     properties[property] = { value, source };
-    found.set(name, properties);
   }
-  return found;
+  if (current !== undefined) yield [current, properties];
+}
+
+/** Every volume of `zfs get` with volumeColumns. */
+export function parseZvols(stdout: string): Zvol[] {
+  return Array.from(eachDataset(stdout), ([name, properties]) => parseZvol(name as DatasetName, properties));
 }
 
 const volumeProperties = z.object({
@@ -170,5 +188,14 @@ function localValue(property: Property | undefined): string | undefined {
 }
 
 function linesOf(stdout: string): string[] {
-  return stdout.split("\n").filter((line) => line !== "");
+  return [...eachLine(stdout)];
+}
+
+function* eachLine(stdout: string): Generator<string> {
+  for (let start = 0; start < stdout.length; ) {
+    const found = stdout.indexOf("\n", start);
+    const end = found === -1 ? stdout.length : found;
+    if (end > start) yield stdout.slice(start, end);
+    start = end + 1;
+  }
 }

@@ -11,6 +11,7 @@ import {
   parseProperties,
   parseSpace,
   parseZvol,
+  parseZvols,
   poolColumns,
   spaceColumns,
   volumeColumns,
@@ -160,9 +161,7 @@ export class Zfs {
       if (failure.reason === "not_found") await this.#requirePool(parent, o);
       throw failure;
     }
-    return this.#read(argv, result.stdout, (stdout) =>
-      [...parseProperties(stdout)].map(([name, properties]) => parseZvol(name as DatasetName, properties)),
-    );
+    return this.#read(argv, result.stdout, parseZvols);
   }
 
   /**
