@@ -14,6 +14,7 @@ import { Metrics, type MetricSources } from "./metrics.ts";
 import { Operations } from "./operation/operations.ts";
 import { HostWatch } from "./reconcile/host-watch.ts";
 import { ReconcileLoop } from "./reconcile/loop.ts";
+import { Orphans } from "./reconcile/orphans.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import { apiServer } from "./rpc/api.ts";
 import { parseListenAddress, type ListenAddress } from "./rpc/listen-address.ts";
@@ -98,6 +99,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     hosts: { hosts, volumes, probe: probes, observer: machines },
     operations: { operations: stores.operations, watch: operations },
     volumes: volumeService({ ...requests, reconciler }),
+    orphans: { hosts, orphans: new Orphans(requests) },
   });
   const address = await server.start(parseListenAddress(config.listen, "ZFSILO_LISTEN"));
   const maintenance = startMaintenance({

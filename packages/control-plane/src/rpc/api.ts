@@ -1,5 +1,5 @@
 import type { ConnectRouter, Interceptor, ServiceImpl } from "@connectrpc/connect";
-import { health, HostService, OperationService, reflectionV1, reflectionV1alpha, Service, VolumeService } from "@zfsilo/api";
+import { health, HostService, OperationService, OrphanService, reflectionV1, reflectionV1alpha, Service, VolumeService } from "@zfsilo/api";
 import type { Logger } from "@zfsilo/lib";
 import { healthService } from "./health.ts";
 import { hostService, type HostServiceDeps } from "./host-service.ts";
@@ -7,6 +7,7 @@ import { httpRoutes, type HttpRoutes } from "./http-routes.ts";
 import { authInterceptor } from "./interceptors/auth.ts";
 import { callInterceptor, type CallObserver } from "./interceptors/call.ts";
 import { operationService, type OperationServiceDeps } from "./operation-service.ts";
+import { orphanService, type OrphanServiceDeps } from "./orphan-service.ts";
 import type { Readiness } from "./readiness.ts";
 import { Reflection } from "./reflection.ts";
 import { RpcServer } from "./server.ts";
@@ -23,6 +24,7 @@ export interface ApiOptions {
   readonly hosts: HostServiceDeps;
   readonly operations: Omit<OperationServiceDeps, "stopping">;
   readonly volumes: ServiceImpl<typeof VolumeService>;
+  readonly orphans: OrphanServiceDeps;
 }
 
 const described = [
@@ -30,6 +32,7 @@ const described = [
   HostService,
   VolumeService,
   OperationService,
+  OrphanService,
   health.Health,
   reflectionV1.ServerReflection,
   reflectionV1alpha.ServerReflection,
@@ -55,6 +58,7 @@ function addServices(router: ConnectRouter, options: ApiOptions, stopping: Abort
   router.service(HostService, hostService(options.hosts));
   router.service(VolumeService, options.volumes);
   router.service(OperationService, operationService({ ...options.operations, stopping }));
+  router.service(OrphanService, orphanService(options.orphans));
   const names = new Set(described.map(({ typeName }) => typeName));
   router.service(health.Health, healthService(options.readiness, names, stopping));
   const reflection = new Reflection(described);

@@ -2,6 +2,7 @@ import type { Workflow } from "@zfsilo/try";
 import { cleanInitiator } from "./clean-initiator.ts";
 import { connectVolume } from "./connect-volume.ts";
 import { createVolume } from "./create-volume.ts";
+import { deleteOrphan } from "./delete-orphan.ts";
 import { deleteVolume } from "./delete-volume.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { disconnectVolume } from "./disconnect-volume.ts";
@@ -32,6 +33,7 @@ const all = [
   restoreMounts,
   shutOutInitiator,
   cleanInitiator,
+  deleteOrphan,
   stageVolume,
   unstageVolume,
   mountVolume,

@@ -77,6 +77,7 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
       },
     },
     volumes,
+    orphans: { hosts: stores.hosts, orphans: {} as ApiOptions["orphans"]["orphans"] },
   });
   const address = formatListenAddress(await server.start({ host: "127.0.0.1", port: 0 }));
   readiness.set(true);

@@ -11,6 +11,7 @@ export type Json = Record<string, unknown>;
 /** The whole control plane in this process, on simulated hosts: give, take and other. */
 export interface RunningService extends AsyncDisposable {
   readonly plane: ControlPlane;
+  readonly dataDir: string;
   /** Answers the message, or throws `CODE: message`. */
   call(method: string, message: object): Promise<Json>;
   /** An HTTP GET. */
@@ -54,6 +55,7 @@ export async function runningService(settings: object = {}): Promise<RunningServ
     get plane() {
       return plane;
     },
+    dataDir,
     call,
     async get(path) {
       const response = await fetch(`${url()}${path}`);
