@@ -7,7 +7,7 @@ import { startService, type ServiceProcess } from "../service-process.ts";
 import { startSystem, temporaryDirectory } from "../system.ts";
 import { lifeCalls, lifeOf } from "../volume-life.ts";
 
-const starts = 5;
+const starts = 3;
 const volumeCount = 10_000;
 /** Between the last call and the look at the memory. */
 const restMs = 3_000;
