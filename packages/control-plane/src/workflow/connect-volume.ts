@@ -22,8 +22,11 @@ const context = z.object({
 export type ConnectVolumeContext = z.infer<typeof context>;
 type Io = StepIo<WorkflowDeps>;
 
-/** I/O to a lost session fails after this long instead of waiting for ever. The initiator queues it until then. */
-const replacementTimeoutSeconds = 120;
+/**
+ * I/O to a lost session waits this long for it to come back, and then fails. A storage server may take minutes to boot
+ * (docs/decisions/0005-replacement-timeout.md); after a fence nothing waits, since the session is logged out.
+ */
+const replacementTimeoutSeconds = 600;
 
 /**
  * Lets one initiator in with a secret of its own, logs it in, and waits until its device is there with the right serial

@@ -33,13 +33,17 @@ afterAll(async () => {
 
 /** Begins a call, kills the server once its operation runs, starts a new one, and repeats the call until it is answered. */
 async function killedIn<T>(kind: string, afterMs: number, call: () => Promise<T>): Promise<T> {
-  const abandoned = call().catch(() => undefined);
+  let answered = false;
+  const abandoned = call().then(
+    () => { answered = true; },
+    () => undefined,
+  );
   let step = "";
-  for (let look = 0; look < 200 && step === ""; look += 1) {
+  while (!answered && step === "") {
     const { operations } = await api.operations.listOperations({ filter: `kind = "${kind}" AND state = RUNNING` });
     step = operations[0]?.steps.find(({ startTime, endTime }) => startTime !== undefined && endTime === undefined)?.name ?? "";
   }
-  expect(step, `${kind} never ran`).not.toBe("");
+  expect(step, `${kind} was over before it was seen running`).not.toBe("");
   await sleep(afterMs);
   service.child.kill("SIGKILL");
   await abandoned;
