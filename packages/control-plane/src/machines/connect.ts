@@ -22,7 +22,7 @@ export interface ConnectOptions {
   /** SSH_AUTH_SOCK, for connections without a key file. */
   readonly sshAgentSocket: string | undefined;
   readonly observer: CommandObserver;
-  readonly answers: AnswerObserver;
+  readonly answers?: AnswerObserver;
 }
 
 /** Size of each pool of a simulated target. Nothing is allocated for it. */
@@ -35,7 +35,7 @@ export function connectHost(host: HostRecord, options: ConnectOptions): Executor
     onCall: (call) => {
       const outcome = observeCall(call, options.observer);
       // A command that ran out of its time says little of the host; no connection says all.
-      if (outcome !== "timeout" && outcome !== "failed") options.answers.seen(host.id, outcome !== "unreachable");
+      if (outcome !== "timeout" && outcome !== "failed") options.answers?.seen(host.id, outcome !== "unreachable");
     },
   });
 }

@@ -8,7 +8,7 @@ import { restoreExport } from "../workflow/restore-export.ts";
 import { restoreMounts } from "../workflow/restore-mounts.ts";
 import { restoreSession } from "../workflow/restore-session.ts";
 import { shutOutInitiator } from "../workflow/shut-out.ts";
-import { compareVolume, unjudged, type Difference } from "./compare.ts";
+import { compareVolume, unjudged, unseen, type Difference } from "./compare.ts";
 import { conditionOf, type Finding, type VolumeFindings } from "./findings.ts";
 import { observeVolume } from "./observe.ts";
 import { actionKey, actionsOf, planVolume, type Action, type ActionKind, type Planned } from "./plan.ts";
@@ -48,8 +48,11 @@ export async function repairClaimed(
   { initiators = [], scope = () => true }: RepairOptions = {},
 ): Promise<VolumeFindings> {
   const look = async (record: VolumeRecord): Promise<Difference[]> => {
-    const hosts = [...record.attachments.map(({ hostId }) => hostId), ...initiators];
-    return compareVolume(record, await observeVolume(deps, record, hosts, new AbortController().signal), deps.clusterId);
+    const attached = record.attachments.map(({ hostId }) => hostId);
+    const strangers = initiators.filter((id) => !attached.includes(id));
+    const seen = await observeVolume(deps, record, [...attached, ...strangers], new AbortController().signal);
+    // They were named because they have something: not seeing it is not its absence.
+    return [...compareVolume(record, seen, deps.clusterId), ...strangers.flatMap((id) => unseen(id, seen))];
   };
   const before = await look(volume);
   const planned = planVolume(volume, before).filter(({ difference }) => scope(difference));
@@ -71,11 +74,15 @@ export async function repairClaimed(
     volume: await recordCondition(deps, now, after),
     findings: planned.map((one) => finding(one, after, failures)),
     operation,
+    unseen: after.filter((difference) => unjudged.includes(difference.reason) && scope(difference)),
     failure: [...failures.values()][0],
   };
 }
 
-/** The condition as the differences make it; written only when it changes. What could not be looked at is not judged anew. */
+/**
+ * The condition as the differences make it; written only when it changes. What could not be looked at is not judged anew, and
+ * keeps a condition from going away.
+ */
 export async function recordCondition(
   deps: Pick<WorkflowDeps, "volumes">,
   volume: VolumeRecord,
@@ -83,6 +90,7 @@ export async function recordCondition(
 ): Promise<VolumeRecord> {
   if (differences.some(({ host, reason }) => host === `hosts/${volume.hostId}` && unjudged.includes(reason))) return volume;
   const found = conditionOf(differences.filter(({ reason }) => !unjudged.includes(reason)));
+  if (found === undefined && differences.length > 0) return volume;
   if (found?.reason === volume.condition?.reason && found?.message === volume.condition?.message) return volume;
   return deps.volumes.update(volume.id, { condition: found && { ...found, observedAt: new Date() } });
 }
@@ -101,6 +109,12 @@ function finding(one: Planned, after: readonly Difference[], failures: ReadonlyM
   const { difference } = one;
   if ("why" in one) return { ...difference, outcome: "left", explanation: one.why, action: undefined };
   const { kind } = one.action;
+  const dark = after.find(({ host, reason }) => host === difference.host && unjudged.includes(reason));
+  if (dark !== undefined) {
+    const failure = failures.get(actionKey(one.action));
+    const explanation = failure === undefined ? `${kind} was done and could not be read back: ${dark.observed}` : errorChain(failure);
+    return { ...difference, outcome: "left", explanation, action: kind };
+  }
   const still = after.some(
     ({ host, reason, expected, initiatorIqn }) =>
       host === difference.host &&

@@ -210,7 +210,7 @@ function topMount(mounts: InitiatorView["mounts"], path: string): Mount | undefi
 }
 
 /** Of a host that was not looked at nothing is said. */
-function unseen(id: HostId, { failures }: Observation): Difference[] {
+export function unseen(id: HostId, { failures }: Observation): Difference[] {
   const failure = failures.get(id);
   if (failure === undefined) return [];
   const host = `hosts/${id}`;

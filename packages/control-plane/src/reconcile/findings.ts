@@ -20,6 +20,8 @@ export interface VolumeFindings {
   readonly findings: readonly Finding[];
   /** The last operation that repaired something. */
   readonly operation: OperationId | undefined;
+  /** Hosts that could not be looked at in the end. */
+  readonly unseen: readonly Difference[];
   /** Why the first repair that failed did. */
   readonly failure: unknown;
 }

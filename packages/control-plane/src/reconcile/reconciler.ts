@@ -44,6 +44,7 @@ export class Reconciler {
       volume: await recordCondition(this.#deps, volume, differences),
       findings: reported(planVolume(volume, differences)),
       operation: undefined,
+      unseen: [],
       failure: undefined,
     };
   }

@@ -6,7 +6,7 @@ import { connectVolume } from "../workflow/connect-volume.ts";
 import { disconnectVolume } from "../workflow/disconnect-volume.ts";
 import type { Answer } from "./answer.ts";
 import { sessionIsThere } from "./read-back.ts";
-import { onHosts, repairFor } from "./repair.ts";
+import { isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: HostId): Promise<Answer> {
@@ -14,7 +14,7 @@ export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: Ho
     const host = await hostInRole(deps, hostId, "initiator", "host");
     if (!volume.published) throw notNow(volume, "connect", "it is not published", "Call PublishVolume first.");
     if (volume.attachments.some((attachment) => attachment.hostId === hostId)) {
-      if (await sessionIsThere(deps, volume, hostId)) return alreadySo(volume);
+      if (isSound(volume) && (await sessionIsThere(deps, volume, hostId))) return alreadySo(volume);
       return repairFor(deps, volume, begin, onlyConnection(volume, hostId));
     }
     refuseSecondWriter(volume);

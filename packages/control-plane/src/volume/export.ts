@@ -3,14 +3,14 @@ import { publishVolume } from "../workflow/publish-volume.ts";
 import { unpublishVolume } from "../workflow/unpublish-volume.ts";
 import type { Answer } from "./answer.ts";
 import { exportIsThere } from "./read-back.ts";
-import { onHosts, repairFor } from "./repair.ts";
+import { isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 /** Recorded as published is not enough (I4): the export is read back, and brought back when the host lost it. */
 export async function requestPublish(deps: RequestDeps, id: VolumeId): Promise<Answer> {
   return onVolume(deps, publishVolume.kind, id, {}, async (volume, begin) => {
     if (volume.published) {
-      if (await exportIsThere(deps, volume)) return alreadySo(volume);
+      if (isSound(volume) && (await exportIsThere(deps, volume))) return alreadySo(volume);
       return repairFor(deps, volume, begin, onHosts(volume));
     }
     const host = await hostInRole(deps, volume.hostId, "target", "name");

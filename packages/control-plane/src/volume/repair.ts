@@ -14,13 +14,26 @@ const harmless: ReadonlySet<string> = new Set(["ZVOL_LARGER", "FILESYSTEM_READ_O
 export async function repairFor(deps: RequestDeps, volume: VolumeRecord, begin: BeginWorkflow, scope: Scope): Promise<Answer> {
   const done = await repairClaimed(deps, volume, begin, { scope });
   if (done.failure !== undefined) throw done.failure;
+  const [unseen] = done.unseen;
+  if (unseen !== undefined) {
+    const { host, reason, observed } = unseen;
+    throw new StorageError("unavailable", `look at volumes/${volume.id} on ${host}: ${observed}`, {
+      details: { volume: `volumes/${volume.id}`, host, reason },
+      hint: "Repeat the call when the host can be read again.",
+    });
+  }
   const left = done.findings.find(({ outcome, reason }) => outcome === "left" && !harmless.has(reason));
   if (left === undefined) return { volume: done.volume, operation: done.operation };
   const { host, reason, explanation } = left;
-  throw new StorageError(reason === "HOST_UNREACHABLE" ? "unavailable" : "precondition", `volumes/${volume.id} is ${reason} on ${host}`, {
+  throw new StorageError("precondition", `volumes/${volume.id} is ${reason} on ${host}`, {
     details: { volume: `volumes/${volume.id}`, host, reason },
     hint: `SyncVolume shows all of it: ${explanation}.`,
   });
+}
+
+/** While a volume has a condition all of it is looked at, so that a call that answers well never leaves one behind that is over. */
+export function isSound({ condition }: VolumeRecord): boolean {
+  return condition === undefined;
 }
 
 /** What concerns the volume's target, and one of its initiators when named. */

@@ -10,7 +10,7 @@ import { unmountVolume } from "../workflow/unmount-volume.ts";
 import { unstageVolume } from "../workflow/unstage-volume.ts";
 import type { Answer } from "./answer.ts";
 import { mountIsThere, stagingIsThere } from "./read-back.ts";
-import { onHosts, repairFor } from "./repair.ts";
+import { isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 export interface StageInput {
@@ -33,7 +33,7 @@ export async function requestStage(deps: RequestDeps, id: VolumeId, input: Stage
     refuseReadOnlyBlock(volume, readOnly);
     if (attachment.stagingPath !== "") {
       requireSame(volume, attachment, "stage", attachment.stagingPath === stagingPath && attachment.readOnly === readOnly);
-      if (await stagingIsThere(deps, volume, attachment)) return alreadySo(volume);
+      if (isSound(volume) && (await stagingIsThere(deps, volume, attachment))) return alreadySo(volume);
       return repairFor(deps, volume, begin, onHosts(volume, hostId));
     }
     await refuseTaken(deps, hostId, stagingPath, "staging_path");
@@ -64,7 +64,7 @@ export async function requestMount(deps: RequestDeps, id: VolumeId, input: Mount
     }
     if (attachment.stagingPath === targetPath) throw invalidField("target_path", "is the staging path");
     if (attachment.targetPaths.includes(targetPath)) {
-      if (await mountIsThere(deps, volume, hostId, targetPath)) return alreadySo(volume);
+      if (isSound(volume) && (await mountIsThere(deps, volume, hostId, targetPath))) return alreadySo(volume);
       return repairFor(deps, volume, begin, onHosts(volume, hostId));
     }
     await refuseTaken(deps, hostId, targetPath, "target_path");

@@ -3,7 +3,7 @@ import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
-import { endStaleSession, staleMounts, unmountStale } from "./stale-session.ts";
+import { deadMounts, endStaleSession, staleMounts, unmountStale } from "./stale-session.ts";
 
 const context = z.object({
   volumeId,
@@ -27,7 +27,10 @@ export const cleanInitiator = forward<CleanInitiatorContext, WorkflowDeps>("volu
 ]);
 
 async function findMounts(c: CleanInitiatorContext, { deps, signal }: Io): Promise<Partial<CleanInitiatorContext>> {
-  return { mounts: await staleMounts(await deps.machines.get(c.hostId), await deps.volumes.get(c.volumeId), signal) };
+  const host = await deps.hosts.get(c.hostId);
+  const machine = deps.machines.of(host);
+  const dead = await deadMounts(machine, host.allowedRoots, signal);
+  return { mounts: [...dead, ...(await staleMounts(machine, await deps.volumes.get(c.volumeId), signal))] };
 }
 
 async function endSession(c: CleanInitiatorContext, { deps, signal }: Io): Promise<undefined> {

@@ -11,6 +11,7 @@ import { growToDevice } from "./grow-filesystem.ts";
 import { bindVolume } from "./mount-volume.ts";
 import { showsDevice } from "./paths.ts";
 import { mountFilesystem, requireOurFilesystem } from "./stage-volume.ts";
+import { diskOf, isGone } from "./stale-session.ts";
 
 const context = z.object({ volumeId, hostId });
 
@@ -42,12 +43,10 @@ async function removeDeadMounts(c: Context, { deps, signal }: Io): Promise<undef
 
 /** A disk that was logged out leaves its mounts behind, with a number that is no longer its name's. */
 async function isDead({ executor }: Machine, mount: Mount, signal: AbortSignal): Promise<boolean> {
-  const bound = mount.type === "devtmpfs" ? mount.root : mount.source.slice("/dev".length);
-  const name = /^\/(sd[a-z]+)$/.exec(bound)?.[1];
+  const name = diskOf(mount);
   if (name === undefined) return false;
   const [number] = await executor.files([{ op: "read", path: `/sys/class/block/${name}/dev`, tolerate: ["ENOENT"] }], { signal });
-  if (number?.text === undefined) return true;
-  return mount.type !== "devtmpfs" && number.text.trim() !== mount.majorMinor;
+  return isGone(mount.type, mount.majorMinor, number?.text);
 }
 
 async function mountStaging(c: Context, { deps, signal }: Io): Promise<undefined> {

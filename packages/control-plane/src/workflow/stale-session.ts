@@ -1,4 +1,4 @@
-import { mountsOfDevice, parseHostPath, parseIqn } from "@zfsilo/host";
+import { mountsOfDevice, parseHostPath, parseIqn, type Mount } from "@zfsilo/host";
 import type { Machine } from "../machines/machines.ts";
 import type { VolumeRecord } from "../store/model.ts";
 
@@ -18,6 +18,33 @@ export async function staleMounts({ iscsi, mounts }: Machine, { targetName }: Ta
   const all = await mounts.list({ signal });
   const ids = new Set(session.devices.flatMap((device) => mountsOfDevice(all, device)).map(({ id }) => id));
   return all.filter(({ id }) => ids.has(id)).map(({ target, majorMinor, root }) => ({ target, majorMinor, root }));
+}
+
+/**
+ * Mounts below `roots` of disks that are gone, in the order they were mounted: what a clean-up leaves that was interrupted after
+ * the session had ended. Nobody can use such a mount, so it matters little whose it was.
+ */
+export async function deadMounts({ mounts, executor }: Machine, roots: readonly string[], signal: AbortSignal): Promise<StaleMount[]> {
+  const candidates = (await mounts.list({ signal })).flatMap((mount) => {
+    const name = diskOf(mount);
+    return name !== undefined && roots.some((root) => mount.target.startsWith(`${root}/`)) ? [{ ...mount, name }] : [];
+  });
+  if (candidates.length === 0) return [];
+  const reads = candidates.map(({ name }) => ({ op: "read", path: `/sys/class/block/${name}/dev`, tolerate: ["ENOENT"] }) as const);
+  const numbers = await executor.files(reads, { signal });
+  return candidates
+    .filter(({ type, majorMinor }, index) => isGone(type, majorMinor, numbers[index]?.text))
+    .map(({ target, majorMinor, root }) => ({ target, majorMinor, root }));
+}
+
+/** The SCSI disk that a mount shows, as a filesystem or as a bound node. */
+export function diskOf({ type, root, source }: Pick<Mount, "type" | "root" | "source">): string | undefined {
+  return /^\/(sd[a-z]+)$/.exec(type === "devtmpfs" ? root : source.slice("/dev".length))?.[1];
+}
+
+/** `number`: that of the disk which has the name now. A disk keeps its number while it is mounted, also when it is gone. */
+export function isGone(type: string, majorMinor: string, number: string | undefined): boolean {
+  return number === undefined || (type !== "devtmpfs" && number.trim() !== majorMinor);
 }
 
 /**

@@ -11,8 +11,9 @@ const signal = new AbortController().signal;
 
 /** Machines that are first looked at appear in the picture only then. */
 const picture = (): Json => {
-  const { give, take } = service.plane.world.snapshot() as Json;
-  return { give, take };
+  const { give, take } = service.plane.world.snapshot() as { give: Json; take: Json & { mounts: { at: string }[] } };
+  // Volumes are repaired side by side: whose mounts come first is chance.
+  return { give, take: { ...take, mounts: [...take.mounts].sort((a, b) => (a.at < b.at ? -1 : 1)) } };
 };
 
 interface Found {

@@ -1,3 +1,5 @@
+import { StorageError } from "@zfsilo/lib";
+import { reconcileVolume } from "../../src/reconcile/apply.ts";
 import { expandVolume } from "../../src/workflow/expand-volume.ts";
 import type { VolumeStatus } from "../../src/store/model.ts";
 import { requestConnect, requestDisconnect } from "../../src/volume/connect.ts";
@@ -50,6 +52,21 @@ const powerCut = (...hosts: readonly string[]) => (world: World): Promise<void> 
   for (const host of hosts) world.sim.powerCycle(host);
   return Promise.resolve();
 };
+
+/** What the reconciler does to the volume, as a call that fails when it fails. */
+async function reconcile(requests: RequestDeps): Promise<unknown> {
+  const { failure, findings } = await reconcileVolume(requests, subject, [take]);
+  if (failure !== undefined) throw failure;
+  const left = findings.find(({ outcome }) => outcome === "left");
+  if (left !== undefined) throw new StorageError("unavailable", left.explanation);
+  return findings;
+}
+
+async function letStrangerIn(world: World): Promise<void> {
+  const { targetName } = await world.now.stores.volumes.get(subject);
+  const acl = `/sys/kernel/config/target/iscsi/${targetName}/tpgt_1/acls/iqn.2026-01.io.zfsilo.sim:stranger`;
+  await world.sim.executor("hst_give").files([{ op: "mkdir", path: acl }], { signal: new AbortController().signal });
+}
 
 const growth = (rung: Rung, on: readonly VolumeKind[]): Plan => ({
   name: `expand when ${rung}`,
@@ -140,6 +157,38 @@ const plans: readonly Plan[] = [
     then: powerCut("hst_take"),
     request: (r) => requestConnect(r, subject, take),
     leadsTo: "connected",
+  },
+  {
+    name: "restore the mounts after a power cut",
+    kind: "volume.restore-mounts",
+    on: ["ext4", "block"],
+    rung: "mounted",
+    then: async (world) => {
+      await powerCut("hst_take")(world);
+      await requestConnect(world.requests, subject, take);
+    },
+    request: (r) => requestMount(r, subject, mountInput(subject)),
+    leadsTo: "mounted",
+  },
+  {
+    name: "shut a stranger out",
+    kind: "volume.shut-out",
+    on: ["ext4"],
+    rung: "connected",
+    then: letStrangerIn,
+    request: reconcile,
+    leadsTo: "connected",
+  },
+  {
+    name: "clean an initiator that returns after a fence",
+    kind: "volume.clean-initiator",
+    on: ["ext4"],
+    rung: "mounted",
+    then: async (world) => {
+      await requestDisconnect(world.requests, subject, take, true);
+    },
+    request: reconcile,
+    leadsTo: "published",
   },
   {
     name: "unmount",

@@ -135,6 +135,8 @@ export class Iscsi {
       if (address === undefined) continue;
       await this.removeNodeRecord({ target, portal: parsePortal({ address, port: Number(port) }) }, o);
     }
+    // An empty one is what a removal leaves that was cut off.
+    await this.#executor.files([{ op: "rmdir", path, tolerate: ["ENOENT", "ENOTEMPTY", "EEXIST"] }], o);
   }
 
   /** Gives the machine a second identity, under which it can log in as another initiator. */
