@@ -82,7 +82,7 @@ async function observeTarget({ zfs, lio }: Machine, host: HostRecord, signal: Ab
   const pools = zfs.listPools({ signal }).then((imported) =>
     Promise.all(
       host.pools.map(async ({ name, parentDataset }): Promise<readonly [string, PoolView]> => {
-        const pool = imported.find((candidate) => candidate.name === (name as string));
+        const pool = imported.find((candidate) => candidate.name === name);
         return [name, await poolView(pool, () => zfs.listVolumes(parseDatasetName(parentDataset), { signal }))];
       }),
     ),
