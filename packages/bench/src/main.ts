@@ -1,6 +1,7 @@
 import { errorChain, StorageError } from "@zfsilo/lib";
 import { bringUp } from "@zfsilo/microvm";
 import { writeFile } from "node:fs/promises";
+import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { merge, type Findings } from "./findings.ts";
 import type { Bench, MachineMeasurement, Measurement } from "./measurement.ts";
@@ -59,6 +60,7 @@ async function main(): Promise<number> {
   if (onMachines.length > 0) found.push(...(await runOnMachines(onMachines, interrupt.signal)));
   const findings = merge(found);
   process.stdout.write(toTables(findings));
+  warnWhenBusy();
   if (values.json !== undefined) await writeFile(values.json, toJson(findings));
   return values.check && findings.ratios.some(({ ok }) => !ok) ? 1 : 0;
 }
@@ -85,6 +87,16 @@ async function runOnMachines(chosen: readonly MachineMeasurement[], signal: Abor
     await machines.stop();
   }
   return found;
+}
+
+/** Our own work is about one processor's; what waits beyond that meets long calls more often than the echo they are held to. */
+function warnWhenBusy(): void {
+  const [, load = 0] = loadavg();
+  const processors = availableParallelism();
+  if (load <= processors) return;
+  process.stderr.write(
+    `The machine was busy with other work (load average ${load.toFixed(1)}, ${processors} processors): ratios come out too high. Measure again when it is quiet.\n`,
+  );
 }
 
 function benchFor(name: string, signal: AbortSignal): Bench {

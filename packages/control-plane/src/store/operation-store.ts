@@ -97,6 +97,10 @@ export class SqlOperationStore implements OperationStore {
   async addCommands(id: OperationId, commands: readonly CommandRecord[]): Promise<void> {
     if (commands.length === 0) return;
     await this.#database.write(async (manager) => {
+      // Nearly always the first ones: then nothing has to be read.
+      const first = JSON.stringify(commands.slice(-maxCommands));
+      const { affected } = await manager.update(operationEntity, { id, commands: "[]" }, { commands: first });
+      if (affected === 1) return;
       const [row] = await manager.query<{ commands: string }[]>("select commands from operations where id = ?", [id]);
       if (row === undefined) return;
       const kept = [...fromJson<CommandRecord[]>(row.commands), ...commands].slice(-maxCommands);

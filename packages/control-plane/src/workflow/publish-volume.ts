@@ -33,14 +33,13 @@ export function exportSpecOf(volume: VolumeRecord, portals: VolumeRecord["portal
   };
 }
 
-/** Exports, with the kernel's target modules loaded first: they are not after a reboot. */
+/** Exports. What the host's kernel lacks for it after a reboot is loaded when it is found missing. */
 export async function ensureExport(
   { lio }: Machine,
   volume: VolumeRecord,
   portals: VolumeRecord["portals"],
   signal: AbortSignal,
 ): Promise<void> {
-  await lio.ensureModules({ signal });
   await lio.ensureExport(exportSpecOf(volume, portals), { signal });
 }
 
