@@ -23,6 +23,7 @@ import { loadAdminToken, Tokens } from "./rpc/tokens.ts";
 import { volumeService } from "./rpc/volume-service.ts";
 import { loadSecretKey } from "./secret-key.ts";
 import { openStores, type Stores } from "./store/open-stores.ts";
+import type { OperationStore } from "./store/stores.ts";
 import type { RequestDeps } from "./volume/volume-requests.ts";
 import type { WorkflowDeps } from "./workflow/deps.ts";
 import { workflows } from "./workflow/workflows.ts";
@@ -39,6 +40,8 @@ export interface ControlPlaneOptions {
   readonly sshAgentSocket: string | undefined;
   /** Another control plane has taken over the database: this one must end. */
   readonly onLeaseLost?: (error: StorageError) => void;
+  /** Puts something around the journal, for tests that end the process at one of its writes. */
+  readonly aroundJournal?: (journal: OperationStore) => OperationStore;
 }
 
 export interface ControlPlane {
@@ -80,7 +83,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const probes = new HostProbes(machines);
   const metrics = new Metrics(metricSources(stores, probes));
   const deps: WorkflowDeps = { volumes, hosts, machines, clusterId, turns: new KeyedMutex() };
-  const operations = new Operations({ store: stores.operations, deps, log, observer: observe(metrics), workflows });
+  const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
+  const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
   const requests: RequestDeps = { ...deps, operations, iqnPrefix: config.iqnPrefix };
   const reconciler = new Reconciler({ ...deps, operations, log, repairs: metrics });
   const intervalMs = config.reconcile.intervalSeconds * 1000;

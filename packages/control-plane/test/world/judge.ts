@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { expect } from "vitest";
 import { subject } from "./ladder.ts";
 import { comparablePicture, formattingOf, pictureOf, unformatted } from "./picture.ts";
@@ -53,6 +54,13 @@ export async function expectNothingHalfDone(recording: Recording, world: World, 
     return;
   }
   if (recording.buildsUp) await expectAsBefore(recording, world);
+  await expectRetryArrives(recording, world);
+}
+
+/** After a restart an operation either happened or did not; then the call made again arrives. */
+export async function expectRecovered(recording: Recording, world: World): Promise<void> {
+  expect(await world.now.stores.operations.listOpen()).toEqual([]);
+  if (recording.buildsUp && !isDeepStrictEqual(await comparablePicture(world), recording.after)) await expectAsBefore(recording, world);
   await expectRetryArrives(recording, world);
 }
 

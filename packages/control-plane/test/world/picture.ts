@@ -31,7 +31,8 @@ function withoutDefaults(value: unknown): unknown {
 function rowPicture(volume: VolumeRecord | undefined): unknown {
   if (volume === undefined) return null;
   const { revision: _revision, generation: _generation, createdAt: _created, updatedAt: _updated, ...rest } = volume;
-  const { capacityBytes, attachments, ...plain } = rest;
+  // A condition tells what the reconciler saw last: it changes by looking, not by acting.
+  const { capacityBytes, attachments, condition: _condition, ...plain } = rest;
   return { ...plain, capacityBytes: capacityBytes.toString(), attachments: attachments.map(attachmentPicture) };
 }
 

@@ -1,4 +1,5 @@
 import type { FileOperation } from "@zfsilo/command";
+import type { LoggedCall } from "@zfsilo/sim-host";
 import { afterAll } from "vitest";
 import { statusOf, type VolumeRecord } from "../../src/store/model.ts";
 import { workflows } from "../../src/workflow/workflows.ts";
@@ -15,14 +16,21 @@ export interface Recording {
   readonly steps: readonly string[];
   /** Commands and batches that it ran on hosts, and single operations within the batches. */
   readonly calls: number;
-  readonly operations: readonly FileOperation["op"][];
+  readonly operations: readonly RecordedOperation[];
   readonly journalWrites: number;
   readonly before: WorldPicture;
   /** Comparable with other runs. */
   readonly after: WorldPicture;
 }
 
-const hosts = ["hst_give", "hst_take", "hst_tap"] as const;
+export interface RecordedOperation {
+  readonly op: FileOperation["op"];
+  /** Its place among all operations of the run, from 1. */
+  readonly nth: number;
+  readonly changes: boolean;
+  /** Whether its batch changes anything: one that only reads fails as a whole or not at all. */
+  readonly batchChanges: boolean;
+}
 
 export async function record(example: Case): Promise<Recording> {
   const worlds = new Worlds(example.ground);
@@ -41,25 +49,37 @@ export async function record(example: Case): Promise<Recording> {
     return work();
   };
   const before = await pictureOf(world);
-  const calls = hosts.map((host) => world.sim.calls(host).count);
-  const logged = hosts.map((host) => world.sim.calls(host).latest.length);
+  const ran: LoggedCall[] = [];
+  world.hooks.command = (host, work) => {
+    const answer = work();
+    // A call is logged before anything is awaited, so that the latest of its host is this one.
+    ran.push(...world.sim.calls(host).latest.slice(-1));
+    return answer;
+  };
   await example.request(world.requests);
-  const ran = hosts.map((host, index) => world.sim.calls(host).count - (calls[index] ?? 0));
-  const operations = hosts.flatMap((host, index) =>
-    world.sim.calls(host).latest.slice(logged[index]).flatMap((call) => ("operations" in call ? call.operations : [])),
-  );
   if (steps.size !== workflow.steps.length) throw new Error(`${example.name} ran only ${[...steps].join(", ")}`);
   return {
     example,
     worlds,
     buildsUp: workflow.direction === "build-up",
     steps: [...steps],
-    calls: ran.reduce((sum, count) => sum + count, 0),
-    operations: operations.map(({ op }) => op),
+    calls: ran.length,
+    operations: operationsOf(ran),
     journalWrites,
     before,
     after: await comparablePicture(world),
   };
+}
+
+const changing: readonly FileOperation["op"][] = ["mkdir", "rmdir", "symlink", "unlink", "write"];
+
+function operationsOf(calls: readonly LoggedCall[]): RecordedOperation[] {
+  const batches = calls.flatMap((call) => ("operations" in call ? [call.operations] : []));
+  const all = batches.flatMap((batch) => {
+    const batchChanges = batch.some(({ op }) => changing.includes(op));
+    return batch.map(({ op }) => ({ op, changes: changing.includes(op), batchChanges }));
+  });
+  return all.map((operation, index) => ({ ...operation, nth: index + 1 }));
 }
 
 /** Recordings of some cases, whose worlds are removed with the test file. To be awaited while tests are collected. */

@@ -1,9 +1,8 @@
-import type { FileOperation } from "@zfsilo/command";
 import { StorageError, type OperationId } from "@zfsilo/lib";
 import type { FaultEffect } from "@zfsilo/sim-host";
 import { describe, expect, it } from "vitest";
 import type { Case } from "./cases.ts";
-import { attempt, currentVolume, expectArrived, expectAsBefore, expectNothingHalfDone, expectRetryArrives } from "./judge.ts";
+import { attempt, currentVolume, expectArrived, expectAsBefore, expectNothingHalfDone, expectRecovered, expectRetryArrives } from "./judge.ts";
 import { subject } from "./ladder.ts";
 import { recordAll, type Recording } from "./record.ts";
 import type { Hooks, World } from "./world.ts";
@@ -15,6 +14,7 @@ export async function describeFailures(cases: readonly Case[]): Promise<void> {
     describeSteps(recording);
     describeHosts(recording);
     describeJournal(recording);
+    describeCrashes(recording);
     describeRepetition(recording);
     describeCompany(recording);
   });
@@ -53,8 +53,6 @@ function failAfter(hooks: Hooks, name: string): void {
   };
 }
 
-const changing: readonly FileOperation["op"][] = ["mkdir", "rmdir", "symlink", "unlink", "write"];
-
 function describeHosts(recording: Recording): void {
   const strike = async (fault: Parameters<World["sim"]["faults"]["add"]>[0]): Promise<void> => {
     await using world = await recording.worlds.open();
@@ -69,11 +67,11 @@ function describeHosts(recording: Recording): void {
   it.each(calls)("lost answers: the connection drops after host command %i took effect", (nth) =>
     strike({ match: {}, nth, effect: { kind: "drop-after" } }),
   );
-  const operations = recording.operations.map((op, index) => ({ op, nth: index + 1 }));
+  const operations = recording.operations.filter(({ batchChanges }) => batchChanges);
   it.each(operations)("file operation $nth ($op) fails", ({ nth }) =>
     strike({ match: { pathIncludes: "/" }, nth, effect: { kind: "fail" } }),
   );
-  it.each(operations.filter(({ op }) => changing.includes(op)))("the connection drops before file operation $nth ($op)", ({ nth }) =>
+  it.each(operations.filter(({ changes }) => changes))("the connection drops before file operation $nth ($op)", ({ nth }) =>
     strike({ match: { pathIncludes: "/" }, nth, effect: { kind: "drop-before" } }),
   );
   it.each(calls)("no host answers from command %i on, then all do", async (nth) => {
@@ -97,6 +95,71 @@ function describeJournal(recording: Recording): void {
     const outcome = await attempt(recording, world);
     await world.now.operations.retryUnfinished();
     await expectNothingHalfDone(recording, world, outcome);
+  });
+}
+
+/** The process ends at an instant and another starts on what it left: in this process, so that every instant can have its turn. */
+function describeCrashes(recording: Recording): void {
+  const { example } = recording;
+  type Die = () => Promise<never>;
+
+  const crashing = async (arrange: (world: World, die: Die) => void): Promise<void> => {
+    await using world = await recording.worlds.open();
+    let died: (() => void) | undefined;
+    const death = new Promise<void>((resolve) => {
+      died = resolve;
+    });
+    arrange(world, () => {
+      world.now.life.end();
+      died?.();
+      return new Promise(() => undefined);
+    });
+    await Promise.race([death, attempt(recording, world)]);
+    Object.assign(world.hooks, { step: undefined, journal: undefined, command: undefined });
+    await world.crash();
+    await world.now.operations.retryUnfinished();
+    await expectRecovered(recording, world);
+  };
+
+  /** Dies before or after the n-th time that something is done. */
+  const atNth = (nth: number, when: "before" | "after", die: Die) => {
+    let count = 0;
+    return async <T>(work: () => Promise<T>): Promise<T> => {
+      count += 1;
+      if (count !== nth) return work();
+      if (when === "before") return die();
+      await work();
+      return die();
+    };
+  };
+
+  describe.each(["before", "after"] as const)("the process dies %s", (when) => {
+    it.each(upTo(recording.journalWrites))("journal write %i", (nth) =>
+      crashing((world, die) => {
+        const around = atNth(nth, when, die);
+        world.hooks.journal = (_entry, write) => around(write);
+      }),
+    );
+
+    it.each(upTo(recording.calls))("host command %i", (nth) =>
+      crashing((world, die) => {
+        const around = atNth(nth, when, die);
+        world.hooks.command = (_host, work) => around(work);
+      }),
+    );
+
+    const undone = recording.buildsUp ? recording.steps : [];
+    it.each(undone)('the undo of "%s"', (name) =>
+      crashing((world, die) => {
+        const around = atNth(1, when, die);
+        world.hooks.step = async (entry, step, work) => {
+          if (entry.state === "undoing") return step === name ? around(work) : work();
+          const done = await work();
+          if (entry.kind === example.kind && step === recording.steps.at(-1)) throw new StorageError("unavailable", "as the test wants it");
+          return done;
+        };
+      }),
+    );
   });
 }
 

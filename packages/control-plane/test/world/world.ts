@@ -11,10 +11,10 @@ import { Operations } from "../../src/operation/operations.ts";
 import { SecretKey } from "../../src/secret-key.ts";
 import { openStores, type Stores } from "../../src/store/open-stores.ts";
 import { hostRecord } from "../../src/store/store-fixtures.ts";
-import type { OperationStore } from "../../src/store/stores.ts";
 import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import type { WorkflowDeps } from "../../src/workflow/deps.ts";
 import { workflows } from "../../src/workflow/workflows.ts";
+import { journalWith } from "./journal.ts";
 import { Life } from "./life.ts";
 
 /** What a test does to the work of the process that runs. Asked anew each time, so that it may be set and cleared at will. */
@@ -53,6 +53,9 @@ export class World implements AsyncDisposable {
     this.hooks = hooks;
     this.#process = running;
   }
+
+  /** What `key` is made of, for a control plane that is started on a world's directory. */
+  static readonly secretKey = Buffer.alloc(32, 7).toString("base64");
 
   /** An empty world, or a copy of the one that was closed in `original`. */
   static async open(original?: string): Promise<World> {
@@ -95,6 +98,11 @@ export class World implements AsyncDisposable {
     this.sim.faults.clear();
     this.#process.life.end();
     await this.close();
+    await this.remove();
+  }
+
+  /** After it was closed. */
+  async remove(): Promise<void> {
     await rm(this.directory, { recursive: true, force: true });
   }
 
@@ -114,7 +122,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
   const volumes = life.mortal(stores.volumes);
   const hosts = life.mortal(stores.hosts);
   const connected = (host: Parameters<typeof connectHost>[0]) => {
-    const inner = connectHost(host, { world: sim, sshAgentSocket: undefined, observer: { hostCommand: () => undefined } });
+    const inner = connectHost(host, { world: sim, sshAgentSocket: undefined, observer: { hostCommand: () => undefined }, answers: { seen: () => undefined } });
     return life.mortal(inner, (method, call) =>
       hooks.command !== undefined && (method === "run" || method === "files") ? hooks.command(host.id, call) : call(),
     );
@@ -122,7 +130,9 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
   const machines = new Machines(hosts, connected);
   const deps: WorkflowDeps = { volumes, hosts, machines, clusterId: "test", turns: new KeyedMutex() };
   const operations = new Operations<WorkflowDeps>({
-    store: life.mortal(hookedJournal(stores.operations, hooks)),
+    store: life.mortal(
+      journalWith(stores.operations, (entry, write) => (hooks.journal === undefined ? write() : hooks.journal(entry, write))),
+    ),
     deps,
     log,
     workflows,
@@ -130,21 +140,6 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
     aroundStep: (entry, step, work) => (hooks.step === undefined ? work() : hooks.step(entry, step, work)),
   });
   return { stores, operations, requests: { ...deps, operations, iqnPrefix: "iqn.2026-01.io.zfsilo" }, life };
-}
-
-function hookedJournal(store: OperationStore, hooks: Hooks): OperationStore {
-  const around = (entry: JournalEntry, write: () => Promise<void>): Promise<void> =>
-    hooks.journal === undefined ? write() : hooks.journal(entry, write);
-  return {
-    open: (entry) => around(entry, () => store.open(entry)),
-    save: (entry) => around(entry, () => store.save(entry)),
-    listOpen: () => store.listOpen(),
-    find: (id) => store.find(id),
-    get: (id) => store.get(id),
-    list: (request) => store.list(request),
-    addCommands: (id, commands) => store.addCommands(id, commands),
-    prune: (before) => store.prune(before),
-  };
 }
 
 /** Memory where the system has a directory in it: thousands of databases are opened, and none has to outlive anything. */

@@ -1,0 +1,48 @@
+import { capacityBytes, stagingPathOf, subject, targetPathOf } from "../world/ladder.ts";
+import type { ApiCall } from "./child.ts";
+
+const name = `volumes/${subject}`;
+const host = "hosts/hst_take";
+const onVolume = (method: string, message: object = {}): ApiCall => ({ method: `VolumeService/${method}`, message: { name, ...message } });
+
+/** The call of the API that runs each workflow, on the ground that the case of the same name prepares. */
+export const apiCalls: Readonly<Record<string, ApiCall>> = {
+  create: {
+    method: "VolumeService/CreateVolume",
+    message: {
+      volumeId: subject,
+      volume: {
+        host: "hosts/hst_give",
+        labels: { team: "storage" },
+        capacityBytes: capacityBytes.toString(),
+        sparse: true,
+        zfsOptions: { compression: "lz4" },
+        mode: "VOLUME_MODE_FILESYSTEM",
+        filesystem: { type: "ext4", mountOptions: ["noatime"] },
+        authentication: "AUTHENTICATION_MUTUAL_CHAP",
+      },
+    },
+  },
+  publish: onVolume("PublishVolume"),
+  "connect (ext4)": onVolume("ConnectVolume", { host }),
+  "stage for the first time (ext4)": onVolume("StageVolume", { host, stagingPath: stagingPathOf(subject) }),
+  "mount (ext4)": onVolume("MountVolume", { host, targetPath: targetPathOf(subject) }),
+  "expand when mounted (ext4)": {
+    method: "VolumeService/UpdateVolume",
+    message: { volume: { name, capacityBytes: (capacityBytes + (512n << 20n)).toString() }, updateMask: "capacityBytes" },
+  },
+  "set options": {
+    method: "VolumeService/UpdateVolume",
+    message: { volume: { name, zfsOptions: { compression: "zstd" } }, updateMask: "zfsOptions" },
+  },
+  "restore the export after a power cut": onVolume("PublishVolume"),
+  "restore the session after a power cut": onVolume("ConnectVolume", { host }),
+  "restore the mounts after a power cut (ext4)": onVolume("MountVolume", { host, targetPath: targetPathOf(subject) }),
+  "shut a stranger out": onVolume("SyncVolume"),
+  "clean an initiator that returns after a fence": { method: "VolumeService/SyncVolumes", message: {} },
+  "unmount (ext4)": onVolume("UnmountVolume", { host, targetPath: targetPathOf(subject) }),
+  "unstage (ext4)": onVolume("UnstageVolume", { host }),
+  "disconnect (ext4)": onVolume("DisconnectVolume", { host }),
+  unpublish: onVolume("UnpublishVolume"),
+  delete: onVolume("DeleteVolume"),
+};
