@@ -9,6 +9,6 @@ export interface WorkflowDeps {
   readonly machines: Machines;
   /** Stamped on every dataset we make: two installations on one pool never touch each other's. */
   readonly clusterId: string;
-  /** Turns that a kernel wants (zvol creation, per pool), held for one command alone. */
+  /** Turns that a kernel wants (zvol creation, per pool) or that no volume owns (a path of a host), held for one step at most. */
   readonly turns: KeyedMutex;
 }

@@ -8,13 +8,15 @@ import { findAttachment } from "./attachment.ts";
 import { findDevice } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
-import { pathExists, showsDevice } from "./paths.ts";
+import { giveBack, pathExists, pathTurn, showsDevice } from "./paths.ts";
 
 const context = z.object({
   volumeId,
   hostId,
   targetPath: z.string(),
   readOnly: z.boolean(),
+  /** Found before anything is mounted, so that an undo knows which mount is ours. */
+  device: z.string().optional(),
   existed: z.boolean().optional(),
 });
 
@@ -29,15 +31,25 @@ export const mountVolume = buildUp<MountVolumeContext, WorkflowDeps>("volume.mou
 ]);
 
 async function lookAtTargetPath(c: MountVolumeContext, { deps, signal }: Io): Promise<Partial<MountVolumeContext>> {
-  return { existed: await pathExists(await deps.machines.get(c.hostId), c.targetPath, signal) };
+  const { volume } = await findAttachment(deps, c.volumeId, c.hostId);
+  const machine = await deps.machines.get(c.hostId);
+  const { path } = await findDevice(machine, volume, signal);
+  return { device: path, existed: await pathExists(machine, c.targetPath, signal) };
 }
 
 async function bindTarget(c: MountVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
   const machine = await deps.machines.get(c.hostId);
   const target = parseHostPath(c.targetPath);
-  const device = await findDevice(machine, volume, signal);
-  await bindVolume(machine, { volume, attachment, device, target, readOnly: c.readOnly }, signal);
+  const device = await machine.devices.find(c.device ?? "", { signal });
+  if (device === undefined) {
+    throw new StorageError("unavailable", `mount volumes/${c.volumeId} on ${machine.executor.host}: its device went away`, {
+      details: { host: `hosts/${c.hostId}` },
+      hint: "Repeat the call; SyncVolume shows what is missing.",
+    });
+  }
+  const bind = (): Promise<void> => bindVolume(machine, { volume, attachment, device, target, readOnly: c.readOnly }, signal);
+  await deps.turns.run(pathTurn(c.hostId, c.targetPath), bind, signal);
 }
 
 export interface BindVolume {
@@ -70,10 +82,9 @@ export async function bindVolume(
 }
 
 async function unbindTarget(c: MountVolumeContext, { deps, signal }: Io): Promise<void> {
-  const { mounts } = await deps.machines.get(c.hostId);
-  const target = parseHostPath(c.targetPath);
-  await mounts.unmount(target, { signal });
-  if (c.existed === false) await mounts.removeTarget(target, { signal });
+  const machine = await deps.machines.get(c.hostId);
+  const taken = { path: parseHostPath(c.targetPath), device: c.device, existed: c.existed };
+  await deps.turns.run(pathTurn(c.hostId, c.targetPath), () => giveBack(machine, taken, signal), signal);
 }
 
 async function recordMounted(c: MountVolumeContext, { deps }: Io): Promise<undefined> {

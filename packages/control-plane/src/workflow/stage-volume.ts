@@ -11,7 +11,7 @@ import type { WorkflowDeps } from "./deps.ts";
 import { ensureFilesystemMade, requireFilesystem } from "./format.ts";
 import { growToDevice } from "./grow-filesystem.ts";
 import { ownerOf } from "./ownership.ts";
-import { pathExists, showsDevice } from "./paths.ts";
+import { giveBack, pathExists, pathTurn, showsDevice } from "./paths.ts";
 
 const context = z.object({
   volumeId,
@@ -88,7 +88,9 @@ async function lookAtStagingPath(c: StageVolumeContext, { deps, signal }: Io): P
 async function mountStaging(c: StageVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
   if (volume.mode === "block") return;
-  await mountFilesystem(await deps.machines.get(c.hostId), volume, { ...c, device: deviceOf(c) }, signal);
+  const machine = await deps.machines.get(c.hostId);
+  const mount = (): Promise<void> => mountFilesystem(machine, volume, { ...c, device: deviceOf(c) }, signal);
+  await deps.turns.run(pathTurn(c.hostId, c.stagingPath), mount, signal);
 }
 
 /** Checks the volume's filesystem unless it is in use, and mounts it. */
@@ -127,10 +129,9 @@ async function checkUnmounted(
 async function unmountStaging(c: StageVolumeContext, { deps, signal }: Io): Promise<void> {
   const volume = await deps.volumes.get(c.volumeId);
   if (volume.mode === "block") return;
-  const { mounts } = await deps.machines.get(c.hostId);
-  const target = parseHostPath(c.stagingPath);
-  await mounts.unmount(target, { signal });
-  if (c.existed === false) await mounts.removeTarget(target, { signal });
+  const machine = await deps.machines.get(c.hostId);
+  const taken = { path: parseHostPath(c.stagingPath), device: c.device, existed: c.existed };
+  await deps.turns.run(pathTurn(c.hostId, c.stagingPath), () => giveBack(machine, taken, signal), signal);
 }
 
 /** A volume that grew while nobody had it mounted catches up here. */
