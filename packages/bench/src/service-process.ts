@@ -2,6 +2,7 @@ import { StorageError } from "@zfsilo/lib";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import http from "node:http";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -29,7 +30,7 @@ export async function startService(dataDir: string, signal: AbortSignal): Promis
   });
   try {
     const baseUrl = await listeningAt(child.stdout, limit);
-    while (!(await fetch(`${baseUrl}/readyz`, { signal: limit })).ok) await sleep(5, undefined, { signal: limit });
+    while (!(await isReady(baseUrl, limit))) await sleep(5, undefined, { signal: limit });
     const readyAfterMs = performance.now() - began;
     const token = await readFile(join(dataDir, "admin.token"), "utf8");
     return {
@@ -45,6 +46,13 @@ export async function startService(dataDir: string, signal: AbortSignal): Promis
     child.kill("SIGKILL");
     throw new StorageError("internal", `start ${main}`, { cause: error, hint: "Build first: npm run build." });
   }
+}
+
+/** Not by fetch, whose first call loads a client for longer than the answer takes. */
+async function isReady(baseUrl: string, signal: AbortSignal): Promise<boolean> {
+  const [response] = (await once(http.get(`${baseUrl}/readyz`, { signal }), "response")) as [http.IncomingMessage];
+  response.resume();
+  return response.statusCode === 200;
 }
 
 async function listeningAt(stdout: NodeJS.ReadableStream, signal: AbortSignal): Promise<string> {

@@ -20,11 +20,15 @@ export interface ReconcileLoopOptions {
 /** After a cycle hosts get at least this long before the next, however many events ask for one. */
 const restMs = 1_000;
 
+/** Who waits for the control plane to be ready is answered before a first look at thousands of volumes takes the processor. */
+const firstAfterMs = 100;
+
 /** Cycles one after the other: at the start, by the clock, and when something says that there may be work. */
 export class ReconcileLoop {
   readonly #options: ReconcileLoopOptions;
   readonly #stop = new AbortController();
   #timer: NodeJS.Timeout | undefined;
+  #first: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #asked = false;
 
@@ -37,7 +41,8 @@ export class ReconcileLoop {
     if (intervalMs === 0) return;
     this.#timer = setInterval(() => { this.request(); }, intervalMs);
     this.#timer.unref();
-    this.request();
+    this.#first = setTimeout(() => { this.request(); }, firstAfterMs);
+    this.#first.unref();
   }
 
   /** Asks for a cycle. One that runs now may have looked already: then another follows it. */
@@ -50,6 +55,7 @@ export class ReconcileLoop {
   /** Resolves when nothing runs any more. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#first);
     this.#stop.abort();
     await this.#running;
   }

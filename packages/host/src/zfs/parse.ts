@@ -111,8 +111,8 @@ function* eachDataset(stdout: string): Generator<readonly [name: string, Readonl
 }
 
 /** Every volume of `zfs get` with volumeColumns. */
-export function parseZvols(stdout: string): Zvol[] {
-  return Array.from(eachDataset(stdout), ([name, properties]) => parseZvol(name as DatasetName, properties));
+export function* eachZvol(stdout: string): Generator<Zvol> {
+  for (const [name, properties] of eachDataset(stdout)) yield parseZvol(name as DatasetName, properties);
 }
 
 const volumeProperties = z.object({

@@ -1,17 +1,17 @@
 import { CommandOutputError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
 import { formatBytes, invalidField, pauses, StorageError, type Bytes } from "@zfsilo/lib";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { hasControlCharacter } from "../control-characters.ts";
 import { Tool } from "../tool.ts";
 import { zfsFailures } from "./errors.ts";
 import { parentOf, poolOf, type DatasetName, type PoolName } from "./names.ts";
 import type { ZfsOptions } from "./options.ts";
 import {
+  eachZvol,
   parsePools,
   parseProperties,
   parseSpace,
   parseZvol,
-  parseZvols,
   poolColumns,
   spaceColumns,
   volumeColumns,
@@ -43,6 +43,9 @@ export interface ExpectedOwner extends Owner {
 
 /** Destroying right after creating is refused as busy while udev still probes the device (hosts.md, ZFS): bounded. */
 const busyBackoff = { firstMs: 50, maxMs: 1000, limitMs: 5000 };
+
+/** About 10 ms of work. */
+const volumesPerTurn = 200;
 
 /** zfs and zpool. Every argument order and output is listed in COMMANDS.md. */
 export class Zfs {
@@ -161,7 +164,7 @@ export class Zfs {
       if (failure.reason === "not_found") await this.#requirePool(parent, o);
       throw failure;
     }
-    return this.#read(argv, result.stdout, parseZvols);
+    return await this.#readVolumes(argv, result.stdout);
   }
 
   /**
@@ -284,6 +287,20 @@ export class Zfs {
       throw this.#error("precondition", `use ${dataset} as a parent of volumes: it is a ${space.type}`);
     }
     return space;
+  }
+
+  /** Thousands take most of a second, in which nobody else would be answered. */
+  async #readVolumes(argv: Argv, output: string): Promise<Zvol[]> {
+    const volumes: Zvol[] = [];
+    try {
+      for (const volume of eachZvol(output)) {
+        volumes.push(volume);
+        if (volumes.length % volumesPerTurn === 0) await setImmediate();
+      }
+    } catch (error) {
+      throw new CommandOutputError(this.#executor.host, { argv, output }, error);
+    }
+    return volumes;
   }
 
   #read<T>(argv: Argv, stdout: string, parse: (stdout: string) => T): T {
