@@ -32,5 +32,9 @@ export default tseslint.config(
       "max-lines": ["error", { max: 600, skipBlankLines: true, skipComments: true }],
     },
   },
-  { files: ["**/*.js", "**/*.cjs"], ...tseslint.configs.disableTypeChecked },
+  {
+    files: ["**/*.js", "**/*.cjs"],
+    ...tseslint.configs.disableTypeChecked,
+    languageOptions: { globals: { process: "readonly", console: "readonly", module: "writable" } },
+  },
 );

@@ -3,8 +3,6 @@ import type { ConditionRecord, HostRecord } from "../store/model.ts";
 import type { HostStore } from "../store/stores.ts";
 import type { Observation } from "./observation.ts";
 
-export const hostConditionReasons = ["HOST_UNREACHABLE", "HOST_UNREADABLE", "POOL_NOT_IMPORTED", "POOL_SUSPENDED"] as const;
-
 type Found = Pick<ConditionRecord, "reason" | "message">;
 
 /** Sets and clears the conditions of hosts that were looked at. Writes only what changes. */

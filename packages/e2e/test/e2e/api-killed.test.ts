@@ -33,13 +33,15 @@ afterAll(async () => {
 
 /** Begins a call, kills the server once its operation runs, starts a new one, and repeats the call until it is answered. */
 async function killedIn<T>(kind: string, afterMs: number, call: () => Promise<T>): Promise<T> {
-  let answered = false;
+  const first = { answered: false };
   const abandoned = call().then(
-    () => { answered = true; },
+    () => {
+      first.answered = true;
+    },
     () => undefined,
   );
   let step = "";
-  while (!answered && step === "") {
+  while (!first.answered && step === "") {
     const { operations } = await api.operations.listOperations({ filter: `kind = "${kind}" AND state = RUNNING` });
     step = operations[0]?.steps.find(({ startTime, endTime }) => startTime !== undefined && endTime === undefined)?.name ?? "";
   }
