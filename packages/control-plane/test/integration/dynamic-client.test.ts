@@ -86,6 +86,7 @@ describe.each(["v1", "v1alpha"] as const)("reflection %s", (version) => {
       "grpc.reflection.v1alpha.ServerReflection",
       "zfsilo.v1.HostService",
       "zfsilo.v1.OperationService",
+      "zfsilo.v1.OrphanService",
       "zfsilo.v1.Service",
       "zfsilo.v1.VolumeService",
     ]);
