@@ -13,7 +13,7 @@ import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import { capacityBytes, createInput, stagingPathOf, targetPathOf } from "../world/ladder.ts";
 import { World } from "../world/world.ts";
 import { expectWorldIs, modelOf } from "./check.ts";
-import { after, refused, walkHosts, walkVolumes, type Call, type Model, type WalkVolume } from "./model.ts";
+import { after, refused, walkHosts, walkVolumes, type Call, type CallKind, type Model, type WalkVolume } from "./model.ts";
 
 /** What goes wrong while a call runs. `nth` counts what the hosts are asked, commands and batches alike. */
 export type Trouble =
@@ -43,6 +43,8 @@ export async function walk(steps: readonly WalkStep[]): Promise<number> {
   }
   return walker.calls;
 }
+
+const buildUps: readonly CallKind[] = ["create", "publish", "connect", "stage", "mount"];
 
 class Walker {
   calls = 0;
@@ -80,10 +82,16 @@ class Walker {
       assert.notEqual(first, undefined, "it must be refused");
       return;
     }
+    const before = this.#models.get(volume);
     this.#models.set(volume, leadsTo);
     if (first === undefined) return;
     assert.notEqual(trouble.kind, "none", `it failed for no reason: ${first === "died" ? first : errorChain(first)}`);
     await this.#settle();
+    if (buildUps.includes(call.kind)) {
+      // All of it or nothing, also before the retry that could hide what was left.
+      const row = modelOf(await this.#world.now.stores.volumes.find(parseVolumeId(volume)));
+      await expectWorldIs(this.#world, new Map(this.#models).set(volume, isDeepStrictEqual(row, leadsTo) ? leadsTo : before));
+    }
     const again = await this.#make(volume, call);
     assert.equal(again, undefined, `the call made again failed: ${errorChain(again)}`);
   }
