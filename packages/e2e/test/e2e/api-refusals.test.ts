@@ -137,11 +137,11 @@ it("force ends access at the target alone: the writer is cut off, and another ho
   // The writer hangs on its lost session; logging out ends its write, with an error.
   const late = machines.take.exec(["sh", "-c", `printf late | dd of=${device} bs=512 count=1 conv=sync oflag=direct status=none`]);
   await sleep(3_000);
-  expect(await output(machines.give, "sh", "-c", `head -c 512 ${there} | tr -d '\\0' | wc -c`)).toBe("0");
+  expect(await output(machines.give, "sh", "-c", `dd if=${there} bs=512 count=1 iflag=direct status=none | tr -d '\\0' | wc -c`)).toBe("0");
   const target = volume!.export!.targetName;
   await output(machines.take, "iscsiadm", "-m", "node", "-T", target, "--logout");
   expect((await late).code).not.toBe(0);
-  expect(await output(machines.give, "sh", "-c", `head -c 512 ${there} | tr -d '\\0' | wc -c`)).toBe("0");
+  expect(await output(machines.give, "sh", "-c", `dd if=${there} bs=512 count=1 iflag=direct status=none | tr -d '\\0' | wc -c`)).toBe("0");
   expect((await machines.take.exec(["iscsiadm", "-m", "node", "-T", target, "--login"])).code).toBe(24);
   await output(machines.take, "iscsiadm", "-m", "node", "-T", target, "-o", "delete");
   await takeDown(name, [give]);
