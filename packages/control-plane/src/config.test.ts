@@ -14,6 +14,8 @@ describe("the configuration", () => {
       clusterId: undefined,
       iqnPrefix: "iqn.2026-01.io.zfsilo",
       operations: { retentionDays: 30 },
+      reconcile: { intervalSeconds: 60 },
+      waitForLease: false,
       hosts: undefined,
     });
   });
