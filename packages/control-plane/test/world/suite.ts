@@ -173,7 +173,7 @@ function describeRepetition(recording: Recording): void {
     await expectArrived(recording, world);
   });
 
-  it.runIf(recording.buildsUp)("undoes each step twice without harm", async () => {
+  if (recording.buildsUp) it("undoes each step twice without harm", async () => {
     await using world = await recording.worlds.open();
     world.hooks.step = async (entry, step, work) => {
       const done = await work();
