@@ -12,7 +12,7 @@ export async function findAttachment(
   return { volume, attachment: requireAttachment(volume, hostId) };
 }
 
-/** A volume connected to another host is never a reason to act on that one (pitfall: stage on B acted on A). */
+/** A volume connected to another host is never a reason to act on that one. */
 export function requireAttachment(volume: VolumeRecord, hostId: HostId): AttachmentRecord {
   const attachment = volume.attachments.find((candidate) => candidate.hostId === hostId);
   if (attachment !== undefined) return attachment;

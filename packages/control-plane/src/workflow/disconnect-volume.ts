@@ -29,7 +29,7 @@ export const disconnectVolume = forward<DisconnectVolumeContext, WorkflowDeps>("
 async function logOut(c: DisconnectVolumeContext, { deps, signal }: Io): Promise<undefined> {
   if (c.force) return;
   const volume = await deps.volumes.get(c.volumeId);
-  // Refused while the device is mounted, whoever mounted it: what is not written yet would be lost (pitfall 7).
+  // Refused while the device is mounted, whoever mounted it: what is not written yet would be lost.
   await logOutInitiator(await deps.machines.get(c.hostId), volume, signal);
 }
 

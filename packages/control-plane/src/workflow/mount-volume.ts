@@ -61,7 +61,7 @@ export interface BindVolume {
   readonly readOnly: boolean;
 }
 
-/** Shows a staged volume at a target path. What stands at the staging path is trusted only when it is its device (pitfall 8). */
+/** Shows a staged volume at a target path. What stands at the staging path is trusted only when it is its device. */
 export async function bindVolume(
   { mounts, executor }: Machine,
   { volume, attachment, device, target, readOnly }: BindVolume,

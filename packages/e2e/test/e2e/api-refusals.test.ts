@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { output } from "../../src/api/real-hosts.ts";
 import { give, mib, take, useRealWorld } from "../../src/api/real-world.ts";
 
-// (g): what a kernel must show of the refusals in docs/reliability.md. After each one: nothing changed, no trace left.
+// (g): what a kernel must show of the refusals (docs/reliability.md). After each one: nothing changed, no trace left.
 const world = useRealWorld("api-refusals");
 const { create, connect, takeDown } = world;
 const refused = { code: Code.FailedPrecondition };

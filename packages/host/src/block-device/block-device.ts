@@ -72,7 +72,7 @@ export class BlockDevices {
 
   /**
    * Waits for the LUN of a session and returns it only if its serial is the volume's: a device by the right name may be
-   * another disk (pitfall 8).
+   * another disk.
    */
   async awaitIscsiDevice(session: SessionKey, serial: string, o: CallOptions): Promise<BlockDevice> {
     const doing = `find the device of ${session.target} on ${this.#executor.host}`;

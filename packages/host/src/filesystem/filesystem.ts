@@ -37,7 +37,7 @@ export class Filesystems {
 
   /**
    * What is on the device. `blank` only when blkid finds nothing AND the first MiB was read and is all zeros: blkid exits
-   * alike for "nothing there" and "could not read" (I2, pitfall 3). Throws when it cannot tell.
+   * alike for "nothing there" and "could not read" (I2). Throws when it cannot tell.
    */
   async probe(device: string, o: CallOptions): Promise<Probe> {
     requireDevice(device);

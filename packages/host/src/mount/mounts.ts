@@ -36,7 +36,7 @@ const unmountTimeoutMs = 30_000;
 const maxStacked = 8;
 const maxLinks = 10;
 
-/** Mounts, seen only through /proc/self/mountinfo: a stat on a dead device hangs (pitfall 18). */
+/** Mounts, seen only through /proc/self/mountinfo: a stat on a dead device hangs. */
 export class Mounts {
   readonly #executor: Executor;
   readonly #tool: Tool;
@@ -61,7 +61,7 @@ export class Mounts {
 
   /**
    * Mounts a device's filesystem, making the directory when absent. Already so is done; anything else at the target, or a
-   * stack of mounts there, is a `precondition` failure (pitfall 8).
+   * stack of mounts there, is a `precondition` failure.
    */
   async mountDevice({ device, target, type, options, readOnly }: DeviceMount, o: CallOptions): Promise<Mount> {
     const doing = `mount ${device} at ${target}`;
