@@ -1,4 +1,3 @@
-import { parseDatasetName } from "@zfsilo/host";
 import { bytes } from "@zfsilo/lib";
 import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
@@ -9,7 +8,7 @@ import { volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { requireFilesystem } from "./format.ts";
 import { growToDevice } from "./grow-filesystem.ts";
-import { ownerOf } from "./ownership.ts";
+import { getOwnZvol } from "./ownership.ts";
 
 const context = z.object({ volumeId, capacityBytes: z.bigint() });
 
@@ -29,11 +28,9 @@ export const expandVolume = forward<ExpandVolumeContext, WorkflowDeps>("volume.e
 
 async function growZvol(c: ExpandVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
-  const { zfs } = await deps.machines.get(volume.hostId);
-  const dataset = parseDatasetName(volume.dataset);
-  const zvol = await zfs.getVolume(dataset, { signal });
-  zfs.requireOwner(zvol, ownerOf(volume, deps));
-  if (zvol.sizeBytes < c.capacityBytes) await zfs.growVolume(dataset, bytes(c.capacityBytes), { signal });
+  const machine = await deps.machines.get(volume.hostId);
+  const { dataset, sizeBytes } = await getOwnZvol(machine, volume, deps, signal);
+  if (sizeBytes < c.capacityBytes) await machine.zfs.growVolume(dataset, bytes(c.capacityBytes), { signal });
 }
 
 async function growDevices(c: ExpandVolumeContext, io: Io): Promise<undefined> {

@@ -1,5 +1,6 @@
-import type { ExpectedOwner } from "@zfsilo/host";
+import { parseDatasetName, type ExpectedOwner, type Zvol } from "@zfsilo/host";
 import type { VolumeHandle } from "@zfsilo/lib";
+import type { Machine } from "../machines/machines.ts";
 import type { VolumeRecord } from "../store/model.ts";
 import type { WorkflowDeps } from "./deps.ts";
 
@@ -13,6 +14,13 @@ export function ownerOf(
     cluster: deps.clusterId,
     ...(volume.zvolGuid === "" ? {} : { guid: volume.zvolGuid }),
   };
+}
+
+/** The volume's zvol, once it is known to be the one we made for it. Throws not_found, and precondition for a foreign one. */
+export async function getOwnZvol({ zfs }: Machine, volume: VolumeRecord, deps: WorkflowDeps, signal: AbortSignal): Promise<Zvol> {
+  const zvol = await zfs.getVolume(parseDatasetName(volume.dataset), { signal });
+  zfs.requireOwner(zvol, ownerOf(volume, deps));
+  return zvol;
 }
 
 /** iSCSI names are per volume, so that fencing one never disturbs another. */

@@ -1,11 +1,11 @@
-import { parseDatasetName, parseIqn, parsePortal, type ExportSpec } from "@zfsilo/host";
+import { parseIqn, parsePortal, type ExportSpec } from "@zfsilo/host";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import type { Machine } from "../machines/machines.ts";
 import type { VolumeRecord } from "../store/model.ts";
 import { volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
-import { devicePathOf, ownerOf } from "./ownership.ts";
+import { devicePathOf, getOwnZvol } from "./ownership.ts";
 
 const context = z.object({
   volumeId,
@@ -45,8 +45,7 @@ export async function ensureExport(
 
 async function checkZvol(c: PublishVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
-  const { zfs } = await deps.machines.get(volume.hostId);
-  zfs.requireOwner(await zfs.getVolume(parseDatasetName(volume.dataset), { signal }), ownerOf(volume, deps));
+  await getOwnZvol(await deps.machines.get(volume.hostId), volume, deps, signal);
 }
 
 async function exportVolume(c: PublishVolumeContext, { deps, signal }: Io): Promise<undefined> {

@@ -1,9 +1,9 @@
-import { parseDatasetName, parseZfsOptions } from "@zfsilo/host";
+import { parseZfsOptions } from "@zfsilo/host";
 import { forward } from "@zfsilo/try";
 import { z } from "zod";
 import { volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
-import { ownerOf } from "./ownership.ts";
+import { getOwnZvol } from "./ownership.ts";
 
 const context = z.object({ volumeId, zfsOptions: z.record(z.string(), z.string()) });
 
@@ -13,10 +13,9 @@ export const setVolumeOptions = forward<z.infer<typeof context>, WorkflowDeps>("
     name: "set properties",
     async do({ volumeId, zfsOptions }, { deps, signal }) {
       const volume = await deps.volumes.get(volumeId);
-      const { zfs } = await deps.machines.get(volume.hostId);
-      const dataset = parseDatasetName(volume.dataset);
-      zfs.requireOwner(await zfs.getVolume(dataset, { signal }), ownerOf(volume, deps));
-      await zfs.setProperties(dataset, parseZfsOptions(zfsOptions), {}, { signal });
+      const machine = await deps.machines.get(volume.hostId);
+      const { dataset } = await getOwnZvol(machine, volume, deps, signal);
+      await machine.zfs.setProperties(dataset, parseZfsOptions(zfsOptions), {}, { signal });
       return undefined;
     },
   },

@@ -1,4 +1,4 @@
-import { parseDatasetName, parseHostPath, type FsType } from "@zfsilo/host";
+import { parseHostPath, type FsType } from "@zfsilo/host";
 import { StorageError } from "@zfsilo/lib";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
@@ -10,7 +10,7 @@ import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { ensureFilesystemMade, requireFilesystem } from "./format.ts";
 import { growToDevice } from "./grow-filesystem.ts";
-import { ownerOf } from "./ownership.ts";
+import { getOwnZvol } from "./ownership.ts";
 import { giveBack, pathExists, pathTurn, showsDevice } from "./paths.ts";
 
 const context = z.object({
@@ -53,12 +53,10 @@ async function makeFilesystem(c: StageVolumeContext, { deps, signal, log }: Io):
   if (volume.mode === "block") return;
   const filesystem = requireFilesystem(volume);
   if (!filesystem.formatted) {
-    const { zfs } = await deps.machines.get(volume.hostId);
-    const dataset = parseDatasetName(volume.dataset);
-    const zvol = await zfs.getVolume(dataset, { signal });
-    zfs.requireOwner(zvol, ownerOf(volume, deps));
+    const target = await deps.machines.get(volume.hostId);
+    const zvol = await getOwnZvol(target, volume, deps, signal);
     const made = await ensureFilesystemMade(initiator, zvol, filesystem, device, { signal, log });
-    await zfs.setProperties(dataset, {}, { "zfsilo:formatted": made }, { signal });
+    await target.zfs.setProperties(zvol.dataset, {}, { "zfsilo:formatted": made }, { signal });
     await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, formatted: true } });
   }
   await requireOurFilesystem(initiator, volume, device, signal);
