@@ -159,11 +159,14 @@ function chapOf(attachment: AttachmentRecord): { chap?: Chap } {
   };
 }
 
-/** RFC 7143 12.1.3 asks for at least 96 bits; initiators of other systems accept at most 16 characters: 16 of 64 = 96 bits. */
+/**
+ * RFC 7143 12.1.3 asks for at least 96 bits; initiators of other systems accept at most 16 characters: 16 of 64 = 96 bits. The
+ * user id begins with a letter of its own, since LIO reads one that begins with `0x` or `0b` as a number (requireChap).
+ */
 function newChap(authentication: AuthenticationMode): ChapRecord | undefined {
   if (authentication === "none") return undefined;
   const credentials = () => ({
-    userid: randomBytes(6).toString("hex"),
+    userid: `u${randomBytes(6).toString("hex")}`,
     password: new Secret(randomBytes(12).toString("base64url")),
   });
   return { ...credentials(), mutual: authentication === "mutual_chap" ? credentials() : undefined };

@@ -30,7 +30,7 @@ const backstore: Record<string, ScriptedNode> = {
 };
 const exported: Record<string, ScriptedNode> = {
   ...backstore,
-  [`${root}/iscsi`]: { entries: ["discovery_auth", target] },
+  [`${root}/iscsi/lio_version`]: "Datera Inc. iSCSI Target v4.1.0\n",
   [Q]: { entries: ["param", "tpgt_1"] },
   [`${G}/lun`]: { entries: ["lun_0"] },
   [`${G}/lun/lun_0/${handle}`]: { link: "../../../../../core/iblock_0/0123456789abcdef" },
@@ -271,6 +271,8 @@ describe("initiators", () => {
   it.each([
     { ...chap, userid: "" },
     { ...chap, userid: "NULL" },
+    { ...chap, userid: "0b12ab34cd56" },
+    { ...chap, userid: "0Xab" },
     { ...chap, password: new Secret("a\nb") },
     { ...chap, mutualUserid: "x" },
     { ...chap, password: new Secret("x".repeat(256)) },

@@ -238,7 +238,10 @@ function credentialWrites(acl: string, chap: Chap): FileOperation[] {
   ];
 }
 
-/** LIO keeps 255 bytes (iscsi_target_auth.h); open-iscsi reads its record by lines. */
+/**
+ * LIO keeps 255 bytes (iscsi_target_auth.h), and takes a user id that begins with `0x` or `0b` for a number, which it then finds
+ * to match nothing (extract_param, iscsi_target_nego.c; seen on 6.1); open-iscsi reads its record by lines.
+ */
 function requireChap({ userid, password, mutualUserid, mutualPassword }: Chap): void {
   if ((mutualUserid === undefined) !== (mutualPassword === undefined)) {
     throw invalidField("chap", "mutual user id and password come together");
@@ -248,6 +251,8 @@ function requireChap({ userid, password, mutualUserid, mutualPassword }: Chap): 
     if (value === undefined) continue;
     const bad = value === "" || value.startsWith("NULL") || hasControlCharacter(value) || Buffer.byteLength(value) > 255;
     if (bad) throw invalidField(`chap.${name}`, "must be 1 to 255 printable bytes that do not begin with NULL");
+    const number = !name.toLowerCase().includes("password") && /^0[xb]/i.test(value);
+    if (number) throw invalidField(`chap.${name}`, "cannot begin with 0x or 0b, which the target reads as a number");
   }
 }
 

@@ -6,7 +6,7 @@ import { backstorePath, iscsiRoot, lunPath, targetPath, tpgPath } from "./paths.
 
 /** One export with the details that building and removing need. */
 export interface LioState {
-  /** Whether the iscsi fabric directory, the target and its TPG exist. */
+  /** The iscsi fabric, the target and its TPG exist. The fabric is told by a file it always has: listing it would grow with the targets. */
   readonly fabric: boolean;
   readonly target: boolean;
   readonly tpg: boolean;
@@ -37,7 +37,7 @@ export function stateReads({ handle, target }: ExportKey): FileOperation[] {
     { op: "read", path: `${backstore}/enable`, ...absent },
     { op: "read", path: `${backstore}/attrib/emulate_tpu`, ...absent },
     { op: "readlink", path: `${lunPath(target)}/${handle}`, ...absent },
-    { op: "list", path: iscsiRoot, ...absent },
+    { op: "read", path: `${iscsiRoot}/lio_version`, ...absent },
     { op: "list", path: targetPath(target), ...absent },
     { op: "list", path: `${tpg}/lun`, ...absent },
     { op: "list", path: `${tpg}/np`, ...absent },
@@ -61,7 +61,7 @@ export function readState(key: ExportKey, results: readonly FileResult[]): LioSt
   const names = entriesOf(r[13]) ?? [];
   return {
     linked: textOf(r[4]) !== undefined,
-    fabric: entriesOf(r[5]) !== undefined,
+    fabric: textOf(r[5]) !== undefined,
     target: entriesOf(r[6]) !== undefined,
     lun: entriesOf(r[7])?.includes("lun_0") ?? false,
     portals: entriesOf(r[8]) ?? [],

@@ -16,6 +16,8 @@ export function admit(group: ConfigNode, initiator: string, offered: Credentials
   const password = secret(secrets, "password");
   if (required) {
     if (offered.method !== "CHAP" || user === undefined || password === undefined) return "not authorised";
+    // LIO takes such a user id for a number, and finds it equal to nothing (extract_param, iscsi_target_nego.c).
+    if (/^0[xb]/i.test(offered.user ?? "")) return "not authorised";
     if (offered.user !== user || offered.password !== password) return "not authorised";
   }
   // An initiator that wants proof of the target's identity ends the login when it gets none or a wrong one.

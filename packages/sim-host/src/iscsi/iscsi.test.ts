@@ -41,6 +41,7 @@ describe("login", () => {
     ["the right secret, one way", right, { user: "user", password: "secret" }, 0],
     ["a wrong password", right, { ...right, password: "guess" }, 24],
     ["a wrong user", right, { ...right, user: "other" }, 24],
+    ["a user that LIO reads as a number", { ...right, user: "0b12" }, { ...right, user: "0b12" }, 24],
     ["no credentials where they are required", right, undefined, 24],
     ["a target that proves itself wrongly", right, { ...right, targetPassword: "other" }, 19],
     ["a target that cannot prove itself", { user: "user", password: "secret" }, right, 19],
