@@ -8,8 +8,10 @@ const allowed = {
   "sim-host": ["lib", "command"],
   microvm: ["lib", "command"],
   "control-plane": ["api", "lib", "try", "command", "host", "sim-host"],
-  e2e: ["api", "lib", "command", "host", "sim-host", "microvm", "control-plane"],
-  bench: ["api", "lib", "command", "host", "sim-host", "control-plane", "microvm"],
+  agent: ["api", "lib", "command"],
+  csi: ["api", "lib", "agent"],
+  e2e: ["agent", "csi", "api", "lib", "command", "host", "sim-host", "microvm", "control-plane"],
+  bench: ["agent", "csi", "api", "lib", "command", "host", "sim-host", "control-plane", "microvm"],
 };
 
 const packageRules = Object.entries(allowed).map(([name, others]) => ({
@@ -39,7 +41,7 @@ module.exports = {
       name: "connect-only-at-the-edge",
       severity: "error",
       comment: "What the transport is must stay a matter of the outermost files.",
-      from: { path: "^packages/(?!control-plane/src/(rpc/|main\\.ts)|control-plane/test/|bench/|e2e/)" },
+      from: { path: "^packages/(?!control-plane/src/(rpc/|main\\.ts)|control-plane/test/|agent/|csi/|bench/|e2e/)" },
       to: { path: "node_modules/@connectrpc/" },
     },
     { name: "no-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/volume.proto.
  */
 export const file_zfsilo_v1_volume: GenFile = /*@__PURE__*/
-  fileDesc("ChZ6ZnNpbG8vdjEvdm9sdW1lLnByb3RvEgl6ZnNpbG8udjEirgYKBlZvbHVtZRIMCgRuYW1lGAEgASgJEg4KBmhhbmRsZRgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkSLQoGbGFiZWxzGAQgAygLMh0uemZzaWxvLnYxLlZvbHVtZS5MYWJlbHNFbnRyeRIMCgRob3N0GAUgASgJEgwKBHBvb2wYBiABKAkSFgoOY2FwYWNpdHlfYnl0ZXMYByABKAMSDgoGc3BhcnNlGAggASgIEjYKC3pmc19vcHRpb25zGAkgAygLMiEuemZzaWxvLnYxLlZvbHVtZS5aZnNPcHRpb25zRW50cnkSIwoEbW9kZRgKIAEoDjIVLnpmc2lsby52MS5Wb2x1bWVNb2RlEikKCmZpbGVzeXN0ZW0YCyABKAsyFS56ZnNpbG8udjEuRmlsZXN5c3RlbRInCgl0cmFuc3BvcnQYDCABKA4yFC56ZnNpbG8udjEuVHJhbnNwb3J0EjEKDmF1dGhlbnRpY2F0aW9uGA0gASgOMhkuemZzaWxvLnYxLkF1dGhlbnRpY2F0aW9uEicKBnN0YXR1cxgOIAEoDjIXLnpmc2lsby52MS5Wb2x1bWVTdGF0dXMSKgoLYXR0YWNobWVudHMYDyADKAsyFS56ZnNpbG8udjEuQXR0YWNobWVudBInCgljb25kaXRpb24YECABKAsyFC56ZnNpbG8udjEuQ29uZGl0aW9uEiEKBmV4cG9ydBgRIAEoCzIRLnpmc2lsby52MS5FeHBvcnQSDwoHZGF0YXNldBgSIAEoCRIQCghyZXZpc2lvbhgTIAEoAxIvCgtjcmVhdGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCW9wZXJhdGlvbhgWIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjEKD1pmc09wdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrEBCgpGaWxlc3lzdGVtEgwKBHR5cGUYASABKAkSPAoMbWtmc19vcHRpb25zGAIgAygLMiYuemZzaWxvLnYxLkZpbGVzeXN0ZW0uTWtmc09wdGlvbnNFbnRyeRIVCg1tb3VudF9vcHRpb25zGAMgAygJEgwKBHV1aWQYBCABKAkaMgoQTWtmc09wdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkEKBkV4cG9ydBITCgt0YXJnZXRfbmFtZRgBIAEoCRIiCgdwb3J0YWxzGAIgAygLMhEuemZzaWxvLnYxLlBvcnRhbCLZAQoKQXR0YWNobWVudBIMCgRob3N0GAEgASgJEikKBXN0YXRlGAIgASgOMhouemZzaWxvLnYxLkF0dGFjaG1lbnRTdGF0ZRIOCgZkZXZpY2UYAyABKAkSFAoMc3RhZ2luZ19wYXRoGAQgASgJEhQKDHRhcmdldF9wYXRocxgFIAMoCRIRCglyZWFkX29ubHkYBiABKAgSEgoKZ2VuZXJhdGlvbhgHIAEoAxIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqXAoKVm9sdW1lTW9kZRIbChdWT0xVTUVfTU9ERV9VTlNQRUNJRklFRBAAEhoKFlZPTFVNRV9NT0RFX0ZJTEVTWVNURU0QARIVChFWT0xVTUVfTU9ERV9CTE9DSxACKjsKCVRyYW5zcG9ydBIZChVUUkFOU1BPUlRfVU5TUEVDSUZJRUQQABITCg9UUkFOU1BPUlRfSVNDU0kQASqCAQoOQXV0aGVudGljYXRpb24SHgoaQVVUSEVOVElDQVRJT05fVU5TUEVDSUZJRUQQABIXChNBVVRIRU5USUNBVElPTl9DSEFQEAESHgoaQVVUSEVOVElDQVRJT05fTVVUVUFMX0NIQVAQAhIXChNBVVRIRU5USUNBVElPTl9OT05FEAMqtwEKDFZvbHVtZVN0YXR1cxIdChlWT0xVTUVfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGQoVVk9MVU1FX1NUQVRVU19JTklUSUFMEAESGwoXVk9MVU1FX1NUQVRVU19QVUJMSVNIRUQQAhIbChdWT0xVTUVfU1RBVFVTX0NPTk5FQ1RFRBADEhgKFFZPTFVNRV9TVEFUVVNfU1RBR0VEEAQSGQoVVk9MVU1FX1NUQVRVU19NT1VOVEVEEAUqjgEKD0F0dGFjaG1lbnRTdGF0ZRIgChxBVFRBQ0hNRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASHgoaQVRUQUNITUVOVF9TVEFURV9DT05ORUNURUQQARIbChdBVFRBQ0hNRU5UX1NUQVRFX1NUQUdFRBACEhwKGEFUVEFDSE1FTlRfU1RBVEVfTU9VTlRFRBADYgZwcm90bzM", [file_google_protobuf_timestamp, file_zfsilo_v1_condition, file_zfsilo_v1_host_service]);
+  fileDesc("ChZ6ZnNpbG8vdjEvdm9sdW1lLnByb3RvEgl6ZnNpbG8udjEipgcKBlZvbHVtZRIMCgRuYW1lGAEgASgJEg4KBmhhbmRsZRgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkSLQoGbGFiZWxzGAQgAygLMh0uemZzaWxvLnYxLlZvbHVtZS5MYWJlbHNFbnRyeRIMCgRob3N0GAUgASgJEgwKBHBvb2wYBiABKAkSFgoOY2FwYWNpdHlfYnl0ZXMYByABKAMSDgoGc3BhcnNlGAggASgIEjYKC3pmc19vcHRpb25zGAkgAygLMiEuemZzaWxvLnYxLlZvbHVtZS5aZnNPcHRpb25zRW50cnkSIwoEbW9kZRgKIAEoDjIVLnpmc2lsby52MS5Wb2x1bWVNb2RlEikKCmZpbGVzeXN0ZW0YCyABKAsyFS56ZnNpbG8udjEuRmlsZXN5c3RlbRInCgl0cmFuc3BvcnQYDCABKA4yFC56ZnNpbG8udjEuVHJhbnNwb3J0EjEKDmF1dGhlbnRpY2F0aW9uGA0gASgOMhkuemZzaWxvLnYxLkF1dGhlbnRpY2F0aW9uEicKBnN0YXR1cxgOIAEoDjIXLnpmc2lsby52MS5Wb2x1bWVTdGF0dXMSKgoLYXR0YWNobWVudHMYDyADKAsyFS56ZnNpbG8udjEuQXR0YWNobWVudBInCgljb25kaXRpb24YECABKAsyFC56ZnNpbG8udjEuQ29uZGl0aW9uEiEKBmV4cG9ydBgRIAEoCzIRLnpmc2lsby52MS5FeHBvcnQSDwoHZGF0YXNldBgSIAEoCRIQCghyZXZpc2lvbhgTIAEoAxIvCgtjcmVhdGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCW9wZXJhdGlvbhgWIAEoCRInCgZzb3VyY2UYFyABKAsyFy56ZnNpbG8udjEuVm9sdW1lU291cmNlEg4KBm9yaWdpbhgYIAEoCRISCgpkZXBlbmRhbnRzGBkgAygJEikKCmVuY3J5cHRpb24YGiABKAsyFS56ZnNpbG8udjEuRW5jcnlwdGlvbhotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjEKD1pmc09wdGlvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImYKDFZvbHVtZVNvdXJjZRISCghzbmFwc2hvdBgBIAEoCUgAEhAKBnZvbHVtZRgCIAEoCUgAEiYKCWNvcHlfbW9kZRgDIAEoDjITLnpmc2lsby52MS5Db3B5TW9kZUIICgZzb3VyY2UiQwoKRW5jcnlwdGlvbhIRCglhbGdvcml0aG0YASABKAkSEAoIa2V5X2ZpbGUYAiABKAkSEAoIdW5sb2NrZWQYAyABKAgisQEKCkZpbGVzeXN0ZW0SDAoEdHlwZRgBIAEoCRI8Cgxta2ZzX29wdGlvbnMYAiADKAsyJi56ZnNpbG8udjEuRmlsZXN5c3RlbS5Na2ZzT3B0aW9uc0VudHJ5EhUKDW1vdW50X29wdGlvbnMYAyADKAkSDAoEdXVpZBgEIAEoCRoyChBNa2ZzT3B0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQQoGRXhwb3J0EhMKC3RhcmdldF9uYW1lGAEgASgJEiIKB3BvcnRhbHMYAiADKAsyES56ZnNpbG8udjEuUG9ydGFsItkBCgpBdHRhY2htZW50EgwKBGhvc3QYASABKAkSKQoFc3RhdGUYAiABKA4yGi56ZnNpbG8udjEuQXR0YWNobWVudFN0YXRlEg4KBmRldmljZRgDIAEoCRIUCgxzdGFnaW5nX3BhdGgYBCABKAkSFAoMdGFyZ2V0X3BhdGhzGAUgAygJEhEKCXJlYWRfb25seRgGIAEoCBISCgpnZW5lcmF0aW9uGAcgASgDEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpcCgpWb2x1bWVNb2RlEhsKF1ZPTFVNRV9NT0RFX1VOU1BFQ0lGSUVEEAASGgoWVk9MVU1FX01PREVfRklMRVNZU1RFTRABEhUKEVZPTFVNRV9NT0RFX0JMT0NLEAIqOwoJVHJhbnNwb3J0EhkKFVRSQU5TUE9SVF9VTlNQRUNJRklFRBAAEhMKD1RSQU5TUE9SVF9JU0NTSRABKoIBCg5BdXRoZW50aWNhdGlvbhIeChpBVVRIRU5USUNBVElPTl9VTlNQRUNJRklFRBAAEhcKE0FVVEhFTlRJQ0FUSU9OX0NIQVAQARIeChpBVVRIRU5USUNBVElPTl9NVVRVQUxfQ0hBUBACEhcKE0FVVEhFTlRJQ0FUSU9OX05PTkUQAyq3AQoMVm9sdW1lU3RhdHVzEh0KGVZPTFVNRV9TVEFUVVNfVU5TUEVDSUZJRUQQABIZChVWT0xVTUVfU1RBVFVTX0lOSVRJQUwQARIbChdWT0xVTUVfU1RBVFVTX1BVQkxJU0hFRBACEhsKF1ZPTFVNRV9TVEFUVVNfQ09OTkVDVEVEEAMSGAoUVk9MVU1FX1NUQVRVU19TVEFHRUQQBBIZChVWT0xVTUVfU1RBVFVTX01PVU5URUQQBSqOAQoPQXR0YWNobWVudFN0YXRlEiAKHEFUVEFDSE1FTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIeChpBVFRBQ0hNRU5UX1NUQVRFX0NPTk5FQ1RFRBABEhsKF0FUVEFDSE1FTlRfU1RBVEVfU1RBR0VEEAISHAoYQVRUQUNITUVOVF9TVEFURV9NT1VOVEVEEAMqTgoIQ29weU1vZGUSGQoVQ09QWV9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPQ09QWV9NT0RFX0NMT05FEAESEgoOQ09QWV9NT0RFX0ZVTEwQAmIGcHJvdG8z", [file_google_protobuf_timestamp, file_zfsilo_v1_condition, file_zfsilo_v1_host_service]);
 
 /**
  * Block storage made of one zvol.
@@ -177,6 +177,34 @@ export type Volume = Message<"zfsilo.v1.Volume"> & {
    * @generated from field: string operation = 22;
    */
   operation: string;
+
+  /**
+   * What it is made of. Immutable.
+   *
+   * @generated from field: zfsilo.v1.VolumeSource source = 23;
+   */
+  source?: VolumeSource | undefined;
+
+  /**
+   * Output only. The snapshot it needs because it is a thin clone of it: snapshots/{snapshot}. Changes when a clone is promoted.
+   *
+   * @generated from field: string origin = 24;
+   */
+  origin: string;
+
+  /**
+   * Output only, in GetVolume. What needs it: its snapshots, snapshots/{snapshot}, and their thin clones, volumes/{volume}.
+   *
+   * @generated from field: repeated string dependants = 25;
+   */
+  dependants: string[];
+
+  /**
+   * Native ZFS encryption. Immutable.
+   *
+   * @generated from field: zfsilo.v1.Encryption encryption = 26;
+   */
+  encryption?: Encryption | undefined;
 };
 
 /**
@@ -185,6 +213,85 @@ export type Volume = Message<"zfsilo.v1.Volume"> & {
  */
 export const VolumeSchema: GenMessage<Volume> = /*@__PURE__*/
   messageDesc(file_zfsilo_v1_volume, 0);
+
+/**
+ * Where the first content of a volume comes from. Unset: nowhere, it is blank.
+ *
+ * @generated from message zfsilo.v1.VolumeSource
+ */
+export type VolumeSource = Message<"zfsilo.v1.VolumeSource"> & {
+  /**
+   * Exactly one.
+   *
+   * @generated from oneof zfsilo.v1.VolumeSource.source
+   */
+  source: {
+    /**
+     * snapshots/{snapshot}.
+     *
+     * @generated from field: string snapshot = 1;
+     */
+    value: string;
+    case: "snapshot";
+  } | {
+    /**
+     * volumes/{volume}, as it is at this moment.
+     *
+     * @generated from field: string volume = 2;
+     */
+    value: string;
+    case: "volume";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * How.
+   *
+   * @generated from field: zfsilo.v1.CopyMode copy_mode = 3;
+   */
+  copyMode: CopyMode;
+};
+
+/**
+ * Describes the message zfsilo.v1.VolumeSource.
+ * Use `create(VolumeSourceSchema)` to create a new message.
+ */
+export const VolumeSourceSchema: GenMessage<VolumeSource> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_volume, 1);
+
+/**
+ * Encryption at rest of one volume.
+ *
+ * @generated from message zfsilo.v1.Encryption
+ */
+export type Encryption = Message<"zfsilo.v1.Encryption"> & {
+  /**
+   * aes-256-gcm (default) or aes-128-gcm, aes-192-gcm, aes-128-ccm, aes-192-ccm, aes-256-ccm.
+   *
+   * @generated from field: string algorithm = 1;
+   */
+  algorithm: string;
+
+  /**
+   * File on the target host with the raw key, 32 bytes. Empty: the key is given with each call that needs it, and is not kept.
+   *
+   * @generated from field: string key_file = 2;
+   */
+  keyFile: string;
+
+  /**
+   * Output only. The key is loaded: the volume can be used.
+   *
+   * @generated from field: bool unlocked = 3;
+   */
+  unlocked: boolean;
+};
+
+/**
+ * Describes the message zfsilo.v1.Encryption.
+ * Use `create(EncryptionSchema)` to create a new message.
+ */
+export const EncryptionSchema: GenMessage<Encryption> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_volume, 2);
 
 /**
  * The filesystem of a volume.
@@ -227,7 +334,7 @@ export type Filesystem = Message<"zfsilo.v1.Filesystem"> & {
  * Use `create(FilesystemSchema)` to create a new message.
  */
 export const FilesystemSchema: GenMessage<Filesystem> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume, 1);
+  messageDesc(file_zfsilo_v1_volume, 3);
 
 /**
  * How a volume is reached over the network.
@@ -255,7 +362,7 @@ export type Export = Message<"zfsilo.v1.Export"> & {
  * Use `create(ExportSchema)` to create a new message.
  */
 export const ExportSchema: GenMessage<Export> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume, 2);
+  messageDesc(file_zfsilo_v1_volume, 4);
 
 /**
  * A volume on one initiator host.
@@ -325,7 +432,7 @@ export type Attachment = Message<"zfsilo.v1.Attachment"> & {
  * Use `create(AttachmentSchema)` to create a new message.
  */
 export const AttachmentSchema: GenMessage<Attachment> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume, 3);
+  messageDesc(file_zfsilo_v1_volume, 5);
 
 /**
  * How a volume is used on an initiator.
@@ -559,4 +666,45 @@ export type AttachmentState = (typeof AttachmentState)[keyof typeof AttachmentSt
  */
 export const AttachmentStateSchema: GenEnum<AttachmentState> = /*@__PURE__*/
   enumDesc(file_zfsilo_v1_volume, 4);
+
+/**
+ * How the content of a source comes into a new volume.
+ *
+ * @generated from enum zfsilo.v1.CopyMode
+ */
+export const CopyMode = {
+  /**
+   * Means CLONE at creation.
+   *
+   * @generated from enum value: COPY_MODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * A thin clone: at once, and sharing blocks with the source, which cannot go before it.
+   *
+   * @generated from enum value: COPY_MODE_CLONE = 1;
+   */
+  CLONE: 1,
+
+  /**
+   * A copy of its own, by send and receive within the host. Takes time; needs nothing afterwards.
+   *
+   * @generated from enum value: COPY_MODE_FULL = 2;
+   */
+  FULL: 2,
+} as const;
+
+/**
+ * How the content of a source comes into a new volume.
+ *
+ * @generated from enum zfsilo.v1.CopyMode
+ */
+export type CopyMode = (typeof CopyMode)[keyof typeof CopyMode] | UnknownEnum;
+
+/**
+ * Describes the enum zfsilo.v1.CopyMode.
+ */
+export const CopyModeSchema: GenEnum<CopyMode> = /*@__PURE__*/
+  enumDesc(file_zfsilo_v1_volume, 5);
 

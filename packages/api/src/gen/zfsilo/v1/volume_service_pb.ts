@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/volume_service.proto.
  */
 export const file_zfsilo_v1_volume_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch56ZnNpbG8vdjEvdm9sdW1lX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSIgChBHZXRWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiNgoRR2V0Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZSJdChJMaXN0Vm9sdW1lc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJEhAKCG9yZGVyX2J5GAQgASgJIlIKE0xpc3RWb2x1bWVzUmVzcG9uc2USIgoHdm9sdW1lcxgBIAMoCzIRLnpmc2lsby52MS5Wb2x1bWUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKE0NyZWF0ZVZvbHVtZVJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEiEKBnZvbHVtZRgCIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUiaQoTVXBkYXRlVm9sdW1lUmVxdWVzdBIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI6ChNEZWxldGVWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSFQoNYWxsb3dfbWlzc2luZxgCIAEoCCIpChREZWxldGVWb2x1bWVSZXNwb25zZRIRCglvcGVyYXRpb24YASABKAkiTAoUQ3JlYXRlVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiTAoUVXBkYXRlVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiJAoUUHVibGlzaFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSJNChVQdWJsaXNoVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiJgoWVW5wdWJsaXNoVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJIk8KF1VucHVibGlzaFZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIjIKFENvbm5lY3RWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEaG9zdBgCIAEoCSJNChVDb25uZWN0Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiRAoXRGlzY29ubmVjdFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEg0KBWZvcmNlGAMgASgIIlAKGERpc2Nvbm5lY3RWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSJZChJTdGFnZVZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEhQKDHN0YWdpbmdfcGF0aBgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgiSwoTU3RhZ2VWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSIyChRVbnN0YWdlVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkiTQoVVW5zdGFnZVZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIlgKEk1vdW50Vm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSEwoLdGFyZ2V0X3BhdGgYAyABKAkSEQoJcmVhZF9vbmx5GAQgASgIIksKE01vdW50Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiRwoUVW5tb3VudFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJEhMKC3RhcmdldF9wYXRoGAMgASgJIk0KFVVubW91bnRWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSIiChJTdGF0c1ZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSJqChNTdGF0c1ZvbHVtZVJlc3BvbnNlEiIKBHp2b2wYASABKAsyFC56ZnNpbG8udjEuWnZvbFN0YXRzEi8KC2ZpbGVzeXN0ZW1zGAIgAygLMhouemZzaWxvLnYxLkZpbGVzeXN0ZW1TdGF0cyJRCgladm9sU3RhdHMSFgoOY2FwYWNpdHlfYnl0ZXMYASABKAMSEgoKdXNlZF9ieXRlcxgCIAEoAxIYChByZWZlcmVuY2VkX2J5dGVzGAMgASgDIqYBCg9GaWxlc3lzdGVtU3RhdHMSDAoEaG9zdBgBIAEoCRITCgt0b3RhbF9ieXRlcxgCIAEoAxISCgp1c2VkX2J5dGVzGAMgASgDEhcKD2F2YWlsYWJsZV9ieXRlcxgEIAEoAxIUCgx0b3RhbF9pbm9kZXMYBSABKAMSEwoLdXNlZF9pbm9kZXMYBiABKAMSGAoQYXZhaWxhYmxlX2lub2RlcxgHIAEoAyKiAQoKRGlmZmVyZW5jZRIMCgRob3N0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghleHBlY3RlZBgDIAEoCRIQCghvYnNlcnZlZBgEIAEoCRItCgdvdXRjb21lGAUgASgOMhwuemZzaWxvLnYxLkRpZmZlcmVuY2VPdXRjb21lEhMKC2V4cGxhbmF0aW9uGAYgASgJEg4KBmFjdGlvbhgHIAEoCSI2ChFTeW5jVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEhMKC3JlcG9ydF9vbmx5GAIgASgIIoMBChJTeW5jVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIqCgtkaWZmZXJlbmNlcxgCIAMoCzIVLnpmc2lsby52MS5EaWZmZXJlbmNlEhAKCHJlcGFpcmVkGAMgASgDEgwKBGxlZnQYBCABKAMiOQoSU3luY1ZvbHVtZXNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRITCgtyZXBvcnRfb25seRgCIAEoCCKQAQoTU3luY1ZvbHVtZXNSZXNwb25zZRIPCgdjaGVja2VkGAEgASgDEi0KB3ZvbHVtZXMYAiADKAsyHC56ZnNpbG8udjEuVm9sdW1lRGlmZmVyZW5jZXMSGQoRdW5yZWFjaGFibGVfaG9zdHMYAyADKAkSEAoIcmVwYWlyZWQYBCABKAMSDAoEbGVmdBgFIAEoAyJNChFWb2x1bWVEaWZmZXJlbmNlcxIMCgRuYW1lGAEgASgJEioKC2RpZmZlcmVuY2VzGAIgAygLMhUuemZzaWxvLnYxLkRpZmZlcmVuY2UqlgEKEURpZmZlcmVuY2VPdXRjb21lEiIKHkRJRkZFUkVOQ0VfT1VUQ09NRV9VTlNQRUNJRklFRBAAEh8KG0RJRkZFUkVOQ0VfT1VUQ09NRV9SRVBPUlRFRBABEh8KG0RJRkZFUkVOQ0VfT1VUQ09NRV9SRVBBSVJFRBACEhsKF0RJRkZFUkVOQ0VfT1VUQ09NRV9MRUZUEAMyogoKDVZvbHVtZVNlcnZpY2USRgoJR2V0Vm9sdW1lEhsuemZzaWxvLnYxLkdldFZvbHVtZVJlcXVlc3QaHC56ZnNpbG8udjEuR2V0Vm9sdW1lUmVzcG9uc2USTAoLTGlzdFZvbHVtZXMSHS56ZnNpbG8udjEuTGlzdFZvbHVtZXNSZXF1ZXN0Gh4uemZzaWxvLnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USTwoMQ3JlYXRlVm9sdW1lEh4uemZzaWxvLnYxLkNyZWF0ZVZvbHVtZVJlcXVlc3QaHy56ZnNpbG8udjEuQ3JlYXRlVm9sdW1lUmVzcG9uc2USTwoMVXBkYXRlVm9sdW1lEh4uemZzaWxvLnYxLlVwZGF0ZVZvbHVtZVJlcXVlc3QaHy56ZnNpbG8udjEuVXBkYXRlVm9sdW1lUmVzcG9uc2USTwoMRGVsZXRlVm9sdW1lEh4uemZzaWxvLnYxLkRlbGV0ZVZvbHVtZVJlcXVlc3QaHy56ZnNpbG8udjEuRGVsZXRlVm9sdW1lUmVzcG9uc2USUgoNUHVibGlzaFZvbHVtZRIfLnpmc2lsby52MS5QdWJsaXNoVm9sdW1lUmVxdWVzdBogLnpmc2lsby52MS5QdWJsaXNoVm9sdW1lUmVzcG9uc2USWAoPVW5wdWJsaXNoVm9sdW1lEiEuemZzaWxvLnYxLlVucHVibGlzaFZvbHVtZVJlcXVlc3QaIi56ZnNpbG8udjEuVW5wdWJsaXNoVm9sdW1lUmVzcG9uc2USUgoNQ29ubmVjdFZvbHVtZRIfLnpmc2lsby52MS5Db25uZWN0Vm9sdW1lUmVxdWVzdBogLnpmc2lsby52MS5Db25uZWN0Vm9sdW1lUmVzcG9uc2USWwoQRGlzY29ubmVjdFZvbHVtZRIiLnpmc2lsby52MS5EaXNjb25uZWN0Vm9sdW1lUmVxdWVzdBojLnpmc2lsby52MS5EaXNjb25uZWN0Vm9sdW1lUmVzcG9uc2USTAoLU3RhZ2VWb2x1bWUSHS56ZnNpbG8udjEuU3RhZ2VWb2x1bWVSZXF1ZXN0Gh4uemZzaWxvLnYxLlN0YWdlVm9sdW1lUmVzcG9uc2USUgoNVW5zdGFnZVZvbHVtZRIfLnpmc2lsby52MS5VbnN0YWdlVm9sdW1lUmVxdWVzdBogLnpmc2lsby52MS5VbnN0YWdlVm9sdW1lUmVzcG9uc2USTAoLTW91bnRWb2x1bWUSHS56ZnNpbG8udjEuTW91bnRWb2x1bWVSZXF1ZXN0Gh4uemZzaWxvLnYxLk1vdW50Vm9sdW1lUmVzcG9uc2USUgoNVW5tb3VudFZvbHVtZRIfLnpmc2lsby52MS5Vbm1vdW50Vm9sdW1lUmVxdWVzdBogLnpmc2lsby52MS5Vbm1vdW50Vm9sdW1lUmVzcG9uc2USTAoLU3RhdHNWb2x1bWUSHS56ZnNpbG8udjEuU3RhdHNWb2x1bWVSZXF1ZXN0Gh4uemZzaWxvLnYxLlN0YXRzVm9sdW1lUmVzcG9uc2USSQoKU3luY1ZvbHVtZRIcLnpmc2lsby52MS5TeW5jVm9sdW1lUmVxdWVzdBodLnpmc2lsby52MS5TeW5jVm9sdW1lUmVzcG9uc2USTAoLU3luY1ZvbHVtZXMSHS56ZnNpbG8udjEuU3luY1ZvbHVtZXNSZXF1ZXN0Gh4uemZzaWxvLnYxLlN5bmNWb2x1bWVzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_field_mask, file_zfsilo_v1_volume]);
+  fileDesc("Ch56ZnNpbG8vdjEvdm9sdW1lX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSIgChBHZXRWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiNgoRR2V0Vm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZSJdChJMaXN0Vm9sdW1lc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJEhAKCG9yZGVyX2J5GAQgASgJIlIKE0xpc3RWb2x1bWVzUmVzcG9uc2USIgoHdm9sdW1lcxgBIAMoCzIRLnpmc2lsby52MS5Wb2x1bWUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItsBChNDcmVhdGVWb2x1bWVSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIhCgZ2b2x1bWUYAiABKAsyES56ZnNpbG8udjEuVm9sdW1lEhYKDmVuY3J5cHRpb25fa2V5GAMgASgMEkMKC2hvc3RfbGFiZWxzGAQgAygLMi4uemZzaWxvLnYxLkNyZWF0ZVZvbHVtZVJlcXVlc3QuSG9zdExhYmVsc0VudHJ5GjEKD0hvc3RMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImgKElBsYWNlbWVudENhbmRpZGF0ZRIMCgRob3N0GAEgASgJEgwKBHBvb2wYAiABKAkSFgoOcGFyZW50X2RhdGFzZXQYAyABKAkSDQoFc2NvcmUYBCABKAESDwoHcmVhc29ucxgFIAMoCSJpChNVcGRhdGVWb2x1bWVSZXF1ZXN0EiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIm4KE0RlbGV0ZVZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIVCg1hbGxvd19taXNzaW5nGAIgASgIEjIKD3NuYXBzaG90X3BvbGljeRgDIAEoDjIZLnpmc2lsby52MS5TbmFwc2hvdFBvbGljeSIpChREZWxldGVWb2x1bWVSZXNwb25zZRIRCglvcGVyYXRpb24YASABKAkifgoUQ3JlYXRlVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkSMAoJcGxhY2VtZW50GAMgAygLMh0uemZzaWxvLnYxLlBsYWNlbWVudENhbmRpZGF0ZSJMChRVcGRhdGVWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSIkChRQdWJsaXNoVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJIk0KFVB1Ymxpc2hWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSImChZVbnB1Ymxpc2hWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiTwoXVW5wdWJsaXNoVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiMgoUQ29ubmVjdFZvbHVtZVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIMCgRob3N0GAIgASgJIk0KFUNvbm5lY3RWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSJEChdEaXNjb25uZWN0Vm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSDQoFZm9yY2UYAyABKAgiUAoYRGlzY29ubmVjdFZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIlkKElN0YWdlVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSFAoMc3RhZ2luZ19wYXRoGAMgASgJEhEKCXJlYWRfb25seRgEIAEoCCJLChNTdGFnZVZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIjIKFFVuc3RhZ2VWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEaG9zdBgCIAEoCSJNChVVbnN0YWdlVm9sdW1lUmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkiWAoSTW91bnRWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEaG9zdBgCIAEoCRITCgt0YXJnZXRfcGF0aBgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgiSwoTTW91bnRWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSJHChRVbm1vdW50Vm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSEwoLdGFyZ2V0X3BhdGgYAyABKAkiTQoVVW5tb3VudFZvbHVtZVJlc3BvbnNlEiEKBnZvbHVtZRgBIAEoCzIRLnpmc2lsby52MS5Wb2x1bWUSEQoJb3BlcmF0aW9uGAIgASgJIiIKElN0YXRzVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJImoKE1N0YXRzVm9sdW1lUmVzcG9uc2USIgoEenZvbBgBIAEoCzIULnpmc2lsby52MS5adm9sU3RhdHMSLwoLZmlsZXN5c3RlbXMYAiADKAsyGi56ZnNpbG8udjEuRmlsZXN5c3RlbVN0YXRzIlEKCVp2b2xTdGF0cxIWCg5jYXBhY2l0eV9ieXRlcxgBIAEoAxISCgp1c2VkX2J5dGVzGAIgASgDEhgKEHJlZmVyZW5jZWRfYnl0ZXMYAyABKAMipgEKD0ZpbGVzeXN0ZW1TdGF0cxIMCgRob3N0GAEgASgJEhMKC3RvdGFsX2J5dGVzGAIgASgDEhIKCnVzZWRfYnl0ZXMYAyABKAMSFwoPYXZhaWxhYmxlX2J5dGVzGAQgASgDEhQKDHRvdGFsX2lub2RlcxgFIAEoAxITCgt1c2VkX2lub2RlcxgGIAEoAxIYChBhdmFpbGFibGVfaW5vZGVzGAcgASgDIqIBCgpEaWZmZXJlbmNlEgwKBGhvc3QYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCGV4cGVjdGVkGAMgASgJEhAKCG9ic2VydmVkGAQgASgJEi0KB291dGNvbWUYBSABKA4yHC56ZnNpbG8udjEuRGlmZmVyZW5jZU91dGNvbWUSEwoLZXhwbGFuYXRpb24YBiABKAkSDgoGYWN0aW9uGAcgASgJIjYKEVN5bmNWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkSEwoLcmVwb3J0X29ubHkYAiABKAgigwEKElN5bmNWb2x1bWVSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEioKC2RpZmZlcmVuY2VzGAIgAygLMhUuemZzaWxvLnYxLkRpZmZlcmVuY2USEAoIcmVwYWlyZWQYAyABKAMSDAoEbGVmdBgEIAEoAyI5ChJTeW5jVm9sdW1lc1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhMKC3JlcG9ydF9vbmx5GAIgASgIIpABChNTeW5jVm9sdW1lc1Jlc3BvbnNlEg8KB2NoZWNrZWQYASABKAMSLQoHdm9sdW1lcxgCIAMoCzIcLnpmc2lsby52MS5Wb2x1bWVEaWZmZXJlbmNlcxIZChF1bnJlYWNoYWJsZV9ob3N0cxgDIAMoCRIQCghyZXBhaXJlZBgEIAEoAxIMCgRsZWZ0GAUgASgDIk0KEVZvbHVtZURpZmZlcmVuY2VzEgwKBG5hbWUYASABKAkSKgoLZGlmZmVyZW5jZXMYAiADKAsyFS56ZnNpbG8udjEuRGlmZmVyZW5jZSI2Cg5Mb2FkS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEhYKDmVuY3J5cHRpb25fa2V5GAIgASgMIkcKD0xvYWRLZXlSZXNwb25zZRIhCgZ2b2x1bWUYASABKAsyES56ZnNpbG8udjEuVm9sdW1lEhEKCW9wZXJhdGlvbhgCIAEoCSIgChBVbmxvYWRLZXlSZXF1ZXN0EgwKBG5hbWUYASABKAkiSQoRVW5sb2FkS2V5UmVzcG9uc2USIQoGdm9sdW1lGAEgASgLMhEuemZzaWxvLnYxLlZvbHVtZRIRCglvcGVyYXRpb24YAiABKAkqjAEKDlNuYXBzaG90UG9saWN5Eh8KG1NOQVBTSE9UX1BPTElDWV9VTlNQRUNJRklFRBAAEhoKFlNOQVBTSE9UX1BPTElDWV9SRUZVU0UQARIaChZTTkFQU0hPVF9QT0xJQ1lfREVMRVRFEAISIQodU05BUFNIT1RfUE9MSUNZX1BST01PVEVfQ0xPTkUQAyqWAQoRRGlmZmVyZW5jZU91dGNvbWUSIgoeRElGRkVSRU5DRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASHwobRElGRkVSRU5DRV9PVVRDT01FX1JFUE9SVEVEEAESHwobRElGRkVSRU5DRV9PVVRDT01FX1JFUEFJUkVEEAISGwoXRElGRkVSRU5DRV9PVVRDT01FX0xFRlQQAzKiCgoNVm9sdW1lU2VydmljZRJGCglHZXRWb2x1bWUSGy56ZnNpbG8udjEuR2V0Vm9sdW1lUmVxdWVzdBocLnpmc2lsby52MS5HZXRWb2x1bWVSZXNwb25zZRJMCgtMaXN0Vm9sdW1lcxIdLnpmc2lsby52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaHi56ZnNpbG8udjEuTGlzdFZvbHVtZXNSZXNwb25zZRJPCgxDcmVhdGVWb2x1bWUSHi56ZnNpbG8udjEuQ3JlYXRlVm9sdW1lUmVxdWVzdBofLnpmc2lsby52MS5DcmVhdGVWb2x1bWVSZXNwb25zZRJPCgxVcGRhdGVWb2x1bWUSHi56ZnNpbG8udjEuVXBkYXRlVm9sdW1lUmVxdWVzdBofLnpmc2lsby52MS5VcGRhdGVWb2x1bWVSZXNwb25zZRJPCgxEZWxldGVWb2x1bWUSHi56ZnNpbG8udjEuRGVsZXRlVm9sdW1lUmVxdWVzdBofLnpmc2lsby52MS5EZWxldGVWb2x1bWVSZXNwb25zZRJSCg1QdWJsaXNoVm9sdW1lEh8uemZzaWxvLnYxLlB1Ymxpc2hWb2x1bWVSZXF1ZXN0GiAuemZzaWxvLnYxLlB1Ymxpc2hWb2x1bWVSZXNwb25zZRJYCg9VbnB1Ymxpc2hWb2x1bWUSIS56ZnNpbG8udjEuVW5wdWJsaXNoVm9sdW1lUmVxdWVzdBoiLnpmc2lsby52MS5VbnB1Ymxpc2hWb2x1bWVSZXNwb25zZRJSCg1Db25uZWN0Vm9sdW1lEh8uemZzaWxvLnYxLkNvbm5lY3RWb2x1bWVSZXF1ZXN0GiAuemZzaWxvLnYxLkNvbm5lY3RWb2x1bWVSZXNwb25zZRJbChBEaXNjb25uZWN0Vm9sdW1lEiIuemZzaWxvLnYxLkRpc2Nvbm5lY3RWb2x1bWVSZXF1ZXN0GiMuemZzaWxvLnYxLkRpc2Nvbm5lY3RWb2x1bWVSZXNwb25zZRJMCgtTdGFnZVZvbHVtZRIdLnpmc2lsby52MS5TdGFnZVZvbHVtZVJlcXVlc3QaHi56ZnNpbG8udjEuU3RhZ2VWb2x1bWVSZXNwb25zZRJSCg1VbnN0YWdlVm9sdW1lEh8uemZzaWxvLnYxLlVuc3RhZ2VWb2x1bWVSZXF1ZXN0GiAuemZzaWxvLnYxLlVuc3RhZ2VWb2x1bWVSZXNwb25zZRJMCgtNb3VudFZvbHVtZRIdLnpmc2lsby52MS5Nb3VudFZvbHVtZVJlcXVlc3QaHi56ZnNpbG8udjEuTW91bnRWb2x1bWVSZXNwb25zZRJSCg1Vbm1vdW50Vm9sdW1lEh8uemZzaWxvLnYxLlVubW91bnRWb2x1bWVSZXF1ZXN0GiAuemZzaWxvLnYxLlVubW91bnRWb2x1bWVSZXNwb25zZRJMCgtTdGF0c1ZvbHVtZRIdLnpmc2lsby52MS5TdGF0c1ZvbHVtZVJlcXVlc3QaHi56ZnNpbG8udjEuU3RhdHNWb2x1bWVSZXNwb25zZRJJCgpTeW5jVm9sdW1lEhwuemZzaWxvLnYxLlN5bmNWb2x1bWVSZXF1ZXN0Gh0uemZzaWxvLnYxLlN5bmNWb2x1bWVSZXNwb25zZRJMCgtTeW5jVm9sdW1lcxIdLnpmc2lsby52MS5TeW5jVm9sdW1lc1JlcXVlc3QaHi56ZnNpbG8udjEuU3luY1ZvbHVtZXNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_field_mask, file_zfsilo_v1_volume]);
 
 /**
  * Which volume.
@@ -142,11 +142,25 @@ export type CreateVolumeRequest = Message<"zfsilo.v1.CreateVolumeRequest"> & {
   volumeId: string;
 
   /**
-   * The volume. Output-only fields must be unset.
+   * The volume. Output-only fields must be unset. Without a host it is placed where it fits best.
    *
    * @generated from field: zfsilo.v1.Volume volume = 2;
    */
   volume?: Volume | undefined;
+
+  /**
+   * Raw key of an encrypted volume without a key file: 32 bytes. Given to ZFS once, never stored.
+   *
+   * @generated from field: bytes encryption_key = 3;
+   */
+  encryptionKey: Uint8Array;
+
+  /**
+   * Without volume.host: only hosts that have all these labels.
+   *
+   * @generated from field: map<string, string> host_labels = 4;
+   */
+  hostLabels: { [key: string]: string };
 };
 
 /**
@@ -155,6 +169,55 @@ export type CreateVolumeRequest = Message<"zfsilo.v1.CreateVolumeRequest"> & {
  */
 export const CreateVolumeRequestSchema: GenMessage<CreateVolumeRequest> = /*@__PURE__*/
   messageDesc(file_zfsilo_v1_volume_service, 4);
+
+/**
+ * Why a volume was placed where it is.
+ *
+ * @generated from message zfsilo.v1.PlacementCandidate
+ */
+export type PlacementCandidate = Message<"zfsilo.v1.PlacementCandidate"> & {
+  /**
+   * hosts/{host}.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * Pool name.
+   *
+   * @generated from field: string pool = 2;
+   */
+  pool: string;
+
+  /**
+   * Parent dataset.
+   *
+   * @generated from field: string parent_dataset = 3;
+   */
+  parentDataset: string;
+
+  /**
+   * Higher is better; 0 when it was not eligible.
+   *
+   * @generated from field: double score = 4;
+   */
+  score: number;
+
+  /**
+   * What made the score, or why it was not eligible.
+   *
+   * @generated from field: repeated string reasons = 5;
+   */
+  reasons: string[];
+};
+
+/**
+ * Describes the message zfsilo.v1.PlacementCandidate.
+ * Use `create(PlacementCandidateSchema)` to create a new message.
+ */
+export const PlacementCandidateSchema: GenMessage<PlacementCandidate> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_volume_service, 5);
 
 /**
  * A change.
@@ -182,7 +245,7 @@ export type UpdateVolumeRequest = Message<"zfsilo.v1.UpdateVolumeRequest"> & {
  * Use `create(UpdateVolumeRequestSchema)` to create a new message.
  */
 export const UpdateVolumeRequestSchema: GenMessage<UpdateVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 5);
+  messageDesc(file_zfsilo_v1_volume_service, 6);
 
 /**
  * Which volume.
@@ -203,6 +266,13 @@ export type DeleteVolumeRequest = Message<"zfsilo.v1.DeleteVolumeRequest"> & {
    * @generated from field: bool allow_missing = 2;
    */
   allowMissing: boolean;
+
+  /**
+   * What becomes of its snapshots.
+   *
+   * @generated from field: zfsilo.v1.SnapshotPolicy snapshot_policy = 3;
+   */
+  snapshotPolicy: SnapshotPolicy;
 };
 
 /**
@@ -210,7 +280,7 @@ export type DeleteVolumeRequest = Message<"zfsilo.v1.DeleteVolumeRequest"> & {
  * Use `create(DeleteVolumeRequestSchema)` to create a new message.
  */
 export const DeleteVolumeRequestSchema: GenMessage<DeleteVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 6);
+  messageDesc(file_zfsilo_v1_volume_service, 7);
 
 /**
  * The operation that did it; empty when there was nothing to do.
@@ -231,7 +301,7 @@ export type DeleteVolumeResponse = Message<"zfsilo.v1.DeleteVolumeResponse"> & {
  * Use `create(DeleteVolumeResponseSchema)` to create a new message.
  */
 export const DeleteVolumeResponseSchema: GenMessage<DeleteVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 7);
+  messageDesc(file_zfsilo_v1_volume_service, 8);
 
 /**
  * The volume afterwards.
@@ -252,6 +322,13 @@ export type CreateVolumeResponse = Message<"zfsilo.v1.CreateVolumeResponse"> & {
    * @generated from field: string operation = 2;
    */
   operation: string;
+
+  /**
+   * Where it could have gone, best first, when the request named no host.
+   *
+   * @generated from field: repeated zfsilo.v1.PlacementCandidate placement = 3;
+   */
+  placement: PlacementCandidate[];
 };
 
 /**
@@ -259,7 +336,7 @@ export type CreateVolumeResponse = Message<"zfsilo.v1.CreateVolumeResponse"> & {
  * Use `create(CreateVolumeResponseSchema)` to create a new message.
  */
 export const CreateVolumeResponseSchema: GenMessage<CreateVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 8);
+  messageDesc(file_zfsilo_v1_volume_service, 9);
 
 /**
  * The volume afterwards.
@@ -287,7 +364,7 @@ export type UpdateVolumeResponse = Message<"zfsilo.v1.UpdateVolumeResponse"> & {
  * Use `create(UpdateVolumeResponseSchema)` to create a new message.
  */
 export const UpdateVolumeResponseSchema: GenMessage<UpdateVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 9);
+  messageDesc(file_zfsilo_v1_volume_service, 10);
 
 /**
  * Which volume.
@@ -308,7 +385,7 @@ export type PublishVolumeRequest = Message<"zfsilo.v1.PublishVolumeRequest"> & {
  * Use `create(PublishVolumeRequestSchema)` to create a new message.
  */
 export const PublishVolumeRequestSchema: GenMessage<PublishVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 10);
+  messageDesc(file_zfsilo_v1_volume_service, 11);
 
 /**
  * The volume afterwards.
@@ -336,7 +413,7 @@ export type PublishVolumeResponse = Message<"zfsilo.v1.PublishVolumeResponse"> &
  * Use `create(PublishVolumeResponseSchema)` to create a new message.
  */
 export const PublishVolumeResponseSchema: GenMessage<PublishVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 11);
+  messageDesc(file_zfsilo_v1_volume_service, 12);
 
 /**
  * Which volume.
@@ -357,7 +434,7 @@ export type UnpublishVolumeRequest = Message<"zfsilo.v1.UnpublishVolumeRequest">
  * Use `create(UnpublishVolumeRequestSchema)` to create a new message.
  */
 export const UnpublishVolumeRequestSchema: GenMessage<UnpublishVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 12);
+  messageDesc(file_zfsilo_v1_volume_service, 13);
 
 /**
  * The volume afterwards.
@@ -385,7 +462,7 @@ export type UnpublishVolumeResponse = Message<"zfsilo.v1.UnpublishVolumeResponse
  * Use `create(UnpublishVolumeResponseSchema)` to create a new message.
  */
 export const UnpublishVolumeResponseSchema: GenMessage<UnpublishVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 13);
+  messageDesc(file_zfsilo_v1_volume_service, 14);
 
 /**
  * Which volume, on which initiator.
@@ -413,7 +490,7 @@ export type ConnectVolumeRequest = Message<"zfsilo.v1.ConnectVolumeRequest"> & {
  * Use `create(ConnectVolumeRequestSchema)` to create a new message.
  */
 export const ConnectVolumeRequestSchema: GenMessage<ConnectVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 14);
+  messageDesc(file_zfsilo_v1_volume_service, 15);
 
 /**
  * The volume afterwards.
@@ -441,7 +518,7 @@ export type ConnectVolumeResponse = Message<"zfsilo.v1.ConnectVolumeResponse"> &
  * Use `create(ConnectVolumeResponseSchema)` to create a new message.
  */
 export const ConnectVolumeResponseSchema: GenMessage<ConnectVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 15);
+  messageDesc(file_zfsilo_v1_volume_service, 16);
 
 /**
  * Which volume, on which initiator.
@@ -476,7 +553,7 @@ export type DisconnectVolumeRequest = Message<"zfsilo.v1.DisconnectVolumeRequest
  * Use `create(DisconnectVolumeRequestSchema)` to create a new message.
  */
 export const DisconnectVolumeRequestSchema: GenMessage<DisconnectVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 16);
+  messageDesc(file_zfsilo_v1_volume_service, 17);
 
 /**
  * The volume afterwards.
@@ -504,7 +581,7 @@ export type DisconnectVolumeResponse = Message<"zfsilo.v1.DisconnectVolumeRespon
  * Use `create(DisconnectVolumeResponseSchema)` to create a new message.
  */
 export const DisconnectVolumeResponseSchema: GenMessage<DisconnectVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 17);
+  messageDesc(file_zfsilo_v1_volume_service, 18);
 
 /**
  * Which volume, on which initiator.
@@ -546,7 +623,7 @@ export type StageVolumeRequest = Message<"zfsilo.v1.StageVolumeRequest"> & {
  * Use `create(StageVolumeRequestSchema)` to create a new message.
  */
 export const StageVolumeRequestSchema: GenMessage<StageVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 18);
+  messageDesc(file_zfsilo_v1_volume_service, 19);
 
 /**
  * The volume afterwards.
@@ -574,7 +651,7 @@ export type StageVolumeResponse = Message<"zfsilo.v1.StageVolumeResponse"> & {
  * Use `create(StageVolumeResponseSchema)` to create a new message.
  */
 export const StageVolumeResponseSchema: GenMessage<StageVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 19);
+  messageDesc(file_zfsilo_v1_volume_service, 20);
 
 /**
  * Which volume, on which initiator.
@@ -602,7 +679,7 @@ export type UnstageVolumeRequest = Message<"zfsilo.v1.UnstageVolumeRequest"> & {
  * Use `create(UnstageVolumeRequestSchema)` to create a new message.
  */
 export const UnstageVolumeRequestSchema: GenMessage<UnstageVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 20);
+  messageDesc(file_zfsilo_v1_volume_service, 21);
 
 /**
  * The volume afterwards.
@@ -630,7 +707,7 @@ export type UnstageVolumeResponse = Message<"zfsilo.v1.UnstageVolumeResponse"> &
  * Use `create(UnstageVolumeResponseSchema)` to create a new message.
  */
 export const UnstageVolumeResponseSchema: GenMessage<UnstageVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 21);
+  messageDesc(file_zfsilo_v1_volume_service, 22);
 
 /**
  * Which volume, on which initiator.
@@ -672,7 +749,7 @@ export type MountVolumeRequest = Message<"zfsilo.v1.MountVolumeRequest"> & {
  * Use `create(MountVolumeRequestSchema)` to create a new message.
  */
 export const MountVolumeRequestSchema: GenMessage<MountVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 22);
+  messageDesc(file_zfsilo_v1_volume_service, 23);
 
 /**
  * The volume afterwards.
@@ -700,7 +777,7 @@ export type MountVolumeResponse = Message<"zfsilo.v1.MountVolumeResponse"> & {
  * Use `create(MountVolumeResponseSchema)` to create a new message.
  */
 export const MountVolumeResponseSchema: GenMessage<MountVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 23);
+  messageDesc(file_zfsilo_v1_volume_service, 24);
 
 /**
  * Which volume, on which initiator.
@@ -735,7 +812,7 @@ export type UnmountVolumeRequest = Message<"zfsilo.v1.UnmountVolumeRequest"> & {
  * Use `create(UnmountVolumeRequestSchema)` to create a new message.
  */
 export const UnmountVolumeRequestSchema: GenMessage<UnmountVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 24);
+  messageDesc(file_zfsilo_v1_volume_service, 25);
 
 /**
  * The volume afterwards.
@@ -763,7 +840,7 @@ export type UnmountVolumeResponse = Message<"zfsilo.v1.UnmountVolumeResponse"> &
  * Use `create(UnmountVolumeResponseSchema)` to create a new message.
  */
 export const UnmountVolumeResponseSchema: GenMessage<UnmountVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 25);
+  messageDesc(file_zfsilo_v1_volume_service, 26);
 
 /**
  * Which volume.
@@ -784,7 +861,7 @@ export type StatsVolumeRequest = Message<"zfsilo.v1.StatsVolumeRequest"> & {
  * Use `create(StatsVolumeRequestSchema)` to create a new message.
  */
 export const StatsVolumeRequestSchema: GenMessage<StatsVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 26);
+  messageDesc(file_zfsilo_v1_volume_service, 27);
 
 /**
  * Space, in bytes and inodes.
@@ -812,7 +889,7 @@ export type StatsVolumeResponse = Message<"zfsilo.v1.StatsVolumeResponse"> & {
  * Use `create(StatsVolumeResponseSchema)` to create a new message.
  */
 export const StatsVolumeResponseSchema: GenMessage<StatsVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 27);
+  messageDesc(file_zfsilo_v1_volume_service, 28);
 
 /**
  * Space a zvol takes.
@@ -847,7 +924,7 @@ export type ZvolStats = Message<"zfsilo.v1.ZvolStats"> & {
  * Use `create(ZvolStatsSchema)` to create a new message.
  */
 export const ZvolStatsSchema: GenMessage<ZvolStats> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 28);
+  messageDesc(file_zfsilo_v1_volume_service, 29);
 
 /**
  * Space inside a mounted filesystem.
@@ -910,7 +987,7 @@ export type FilesystemStats = Message<"zfsilo.v1.FilesystemStats"> & {
  * Use `create(FilesystemStatsSchema)` to create a new message.
  */
 export const FilesystemStatsSchema: GenMessage<FilesystemStats> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 29);
+  messageDesc(file_zfsilo_v1_volume_service, 30);
 
 /**
  * One way in which a host differs from the record.
@@ -973,7 +1050,7 @@ export type Difference = Message<"zfsilo.v1.Difference"> & {
  * Use `create(DifferenceSchema)` to create a new message.
  */
 export const DifferenceSchema: GenMessage<Difference> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 30);
+  messageDesc(file_zfsilo_v1_volume_service, 31);
 
 /**
  * Which volume.
@@ -1001,7 +1078,7 @@ export type SyncVolumeRequest = Message<"zfsilo.v1.SyncVolumeRequest"> & {
  * Use `create(SyncVolumeRequestSchema)` to create a new message.
  */
 export const SyncVolumeRequestSchema: GenMessage<SyncVolumeRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 31);
+  messageDesc(file_zfsilo_v1_volume_service, 32);
 
 /**
  * What was found.
@@ -1043,7 +1120,7 @@ export type SyncVolumeResponse = Message<"zfsilo.v1.SyncVolumeResponse"> & {
  * Use `create(SyncVolumeResponseSchema)` to create a new message.
  */
 export const SyncVolumeResponseSchema: GenMessage<SyncVolumeResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 32);
+  messageDesc(file_zfsilo_v1_volume_service, 33);
 
 /**
  * Which volumes.
@@ -1071,7 +1148,7 @@ export type SyncVolumesRequest = Message<"zfsilo.v1.SyncVolumesRequest"> & {
  * Use `create(SyncVolumesRequestSchema)` to create a new message.
  */
 export const SyncVolumesRequestSchema: GenMessage<SyncVolumesRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 33);
+  messageDesc(file_zfsilo_v1_volume_service, 34);
 
 /**
  * What was found.
@@ -1120,7 +1197,7 @@ export type SyncVolumesResponse = Message<"zfsilo.v1.SyncVolumesResponse"> & {
  * Use `create(SyncVolumesResponseSchema)` to create a new message.
  */
 export const SyncVolumesResponseSchema: GenMessage<SyncVolumesResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 34);
+  messageDesc(file_zfsilo_v1_volume_service, 35);
 
 /**
  * A volume that differs.
@@ -1148,7 +1225,160 @@ export type VolumeDifferences = Message<"zfsilo.v1.VolumeDifferences"> & {
  * Use `create(VolumeDifferencesSchema)` to create a new message.
  */
 export const VolumeDifferencesSchema: GenMessage<VolumeDifferences> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_volume_service, 35);
+  messageDesc(file_zfsilo_v1_volume_service, 36);
+
+/**
+ * Which volume.
+ *
+ * @generated from message zfsilo.v1.LoadKeyRequest
+ */
+export type LoadKeyRequest = Message<"zfsilo.v1.LoadKeyRequest"> & {
+  /**
+   * volumes/{volume}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Raw key, 32 bytes, for a volume without a key file.
+   *
+   * @generated from field: bytes encryption_key = 2;
+   */
+  encryptionKey: Uint8Array;
+};
+
+/**
+ * Describes the message zfsilo.v1.LoadKeyRequest.
+ * Use `create(LoadKeyRequestSchema)` to create a new message.
+ */
+export const LoadKeyRequestSchema: GenMessage<LoadKeyRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_volume_service, 37);
+
+/**
+ * The volume afterwards.
+ *
+ * @generated from message zfsilo.v1.LoadKeyResponse
+ */
+export type LoadKeyResponse = Message<"zfsilo.v1.LoadKeyResponse"> & {
+  /**
+   * The volume.
+   *
+   * @generated from field: zfsilo.v1.Volume volume = 1;
+   */
+  volume?: Volume | undefined;
+
+  /**
+   * operations/{operation} that did it; empty when it was so already.
+   *
+   * @generated from field: string operation = 2;
+   */
+  operation: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.LoadKeyResponse.
+ * Use `create(LoadKeyResponseSchema)` to create a new message.
+ */
+export const LoadKeyResponseSchema: GenMessage<LoadKeyResponse> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_volume_service, 38);
+
+/**
+ * Which volume.
+ *
+ * @generated from message zfsilo.v1.UnloadKeyRequest
+ */
+export type UnloadKeyRequest = Message<"zfsilo.v1.UnloadKeyRequest"> & {
+  /**
+   * volumes/{volume}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.UnloadKeyRequest.
+ * Use `create(UnloadKeyRequestSchema)` to create a new message.
+ */
+export const UnloadKeyRequestSchema: GenMessage<UnloadKeyRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_volume_service, 39);
+
+/**
+ * The volume afterwards.
+ *
+ * @generated from message zfsilo.v1.UnloadKeyResponse
+ */
+export type UnloadKeyResponse = Message<"zfsilo.v1.UnloadKeyResponse"> & {
+  /**
+   * The volume.
+   *
+   * @generated from field: zfsilo.v1.Volume volume = 1;
+   */
+  volume?: Volume | undefined;
+
+  /**
+   * operations/{operation} that did it; empty when it was so already.
+   *
+   * @generated from field: string operation = 2;
+   */
+  operation: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.UnloadKeyResponse.
+ * Use `create(UnloadKeyResponseSchema)` to create a new message.
+ */
+export const UnloadKeyResponseSchema: GenMessage<UnloadKeyResponse> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_volume_service, 40);
+
+/**
+ * What becomes of the snapshots of a volume that is deleted.
+ *
+ * @generated from enum zfsilo.v1.SnapshotPolicy
+ */
+export const SnapshotPolicy = {
+  /**
+   * Means REFUSE.
+   *
+   * @generated from enum value: SNAPSHOT_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * FAILED_PRECONDITION while there are any.
+   *
+   * @generated from enum value: SNAPSHOT_POLICY_REFUSE = 1;
+   */
+  REFUSE: 1,
+
+  /**
+   * They are destroyed with it. FAILED_PRECONDITION while one has a hold or a clone.
+   *
+   * @generated from enum value: SNAPSHOT_POLICY_DELETE = 2;
+   */
+  DELETE: 2,
+
+  /**
+   * A clone is promoted and takes them over; the others are refused as under REFUSE.
+   *
+   * @generated from enum value: SNAPSHOT_POLICY_PROMOTE_CLONE = 3;
+   */
+  PROMOTE_CLONE: 3,
+} as const;
+
+/**
+ * What becomes of the snapshots of a volume that is deleted.
+ *
+ * @generated from enum zfsilo.v1.SnapshotPolicy
+ */
+export type SnapshotPolicy = (typeof SnapshotPolicy)[keyof typeof SnapshotPolicy] | UnknownEnum;
+
+/**
+ * Describes the enum zfsilo.v1.SnapshotPolicy.
+ */
+export const SnapshotPolicySchema: GenEnum<SnapshotPolicy> = /*@__PURE__*/
+  enumDesc(file_zfsilo_v1_volume_service, 0);
 
 /**
  * What became of a difference.
@@ -1196,7 +1426,7 @@ export type DifferenceOutcome = (typeof DifferenceOutcome)[keyof typeof Differen
  * Describes the enum zfsilo.v1.DifferenceOutcome.
  */
 export const DifferenceOutcomeSchema: GenEnum<DifferenceOutcome> = /*@__PURE__*/
-  enumDesc(file_zfsilo_v1_volume_service, 0);
+  enumDesc(file_zfsilo_v1_volume_service, 1);
 
 /**
  * Volumes, through their whole life. Every call that changes something is one journaled operation: it outlives the call,
@@ -1246,7 +1476,8 @@ export const VolumeService: GenService<{
     output: typeof UpdateVolumeResponseSchema;
   },
   /**
-   * Destroys the zvol. FAILED_PRECONDITION while it is published. A volume that is not there is NOT_FOUND unless allow_missing.
+   * Destroys the zvol. FAILED_PRECONDITION while it is published, and, naming them, while it has snapshots, unless the request
+   * says what becomes of those. A volume that is not there is NOT_FOUND unless allow_missing.
    *
    * @generated from rpc zfsilo.v1.VolumeService.DeleteVolume
    */
