@@ -1,5 +1,5 @@
 import { newId, StorageError, type Backoff, type Logger, type OperationId } from "@zfsilo/lib";
-import { isOpen, Runner, type JournalEntry, type RunnerObserver, type Workflow } from "@zfsilo/try";
+import { isOpen, Runner, type JournalEntry, type OperationState, type RunnerObserver, type Workflow } from "@zfsilo/try";
 import type { CommandRecord, OperationStore } from "../store/stores.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { traced } from "./trace.ts";
@@ -11,6 +11,18 @@ export interface Started<C> {
 
 /** Runs one journaled workflow on the claimed subject. */
 export type Begin<D> = <C extends object>(workflow: Workflow<C, D>, context: C) => Promise<Started<C>>;
+
+/** An operation of an earlier request that was identical to this one. */
+export interface Earlier {
+  readonly id: OperationId;
+  readonly state: OperationState;
+}
+
+/**
+ * Finds what an identical request left, when that has ended a short while ago and is the last thing that was done to the
+ * subject: then this request repeats that one, and gets its answer. Read from the journal, so that it survives a restart.
+ */
+export type FindEarlier = () => Promise<Earlier | undefined>;
 
 export interface Request {
   /** Resource name that only one operation at a time may work on. */
@@ -47,6 +59,9 @@ export interface OperationsOptions<D> {
   readonly aroundStep?: <T>(entry: JournalEntry, step: string, work: () => Promise<T>) => Promise<T>;
 }
 
+/** How long a request that is repeated gets the first one's answer although what it asked for can be done but once. */
+export const answersKeptMs = 600_000;
+
 export type OperationListener = (entry: JournalEntry) => void;
 
 /**
@@ -81,7 +96,7 @@ export class Operations<D> {
   }
 
   /** Claims the subject, then runs `work`, which checks the ground and begins what workflows it needs, one after another. */
-  async submit<R>(request: Request, work: (begin: Begin<D>) => Promise<R>): Promise<R> {
+  async submit<R>(request: Request, work: (begin: Begin<D>, earlier: FindEarlier) => Promise<R>): Promise<R> {
     const print = fingerprint([request.kind, request.input]);
     for (;;) {
       const running = this.#claims.get(request.subject);
@@ -166,19 +181,26 @@ export class Operations<D> {
     await Promise.allSettled([...this.#claims.values()].map(({ answer }) => Promise.race([answer, aborted(signal)])));
   }
 
-  async #work<R>(request: Request, claim: Claim, work: (begin: Begin<D>) => Promise<R>): Promise<R> {
+  async #work<R>(request: Request, claim: Claim, work: (begin: Begin<D>, earlier: FindEarlier) => Promise<R>): Promise<R> {
+    const begin: Begin<D> = async (workflow, context) => {
+      const id = newId("operation");
+      claim.operation = id;
+      claim.decide();
+      return { operation: id, context: await this.#run(workflow, id, request.subject, claim.print, context) };
+    };
     try {
       await this.#finishBefore(request, claim);
-      return await work(async (workflow, context) => {
-        const id = newId("operation");
-        claim.operation = id;
-        claim.decide();
-        return { operation: id, context: await this.#run(workflow, id, request.subject, claim.print, context) };
-      });
+      return await work(begin, () => this.#findEarlier(request.subject, claim.print));
     } finally {
       this.#claims.delete(request.subject);
       claim.decide();
     }
+  }
+
+  async #findEarlier(subject: string, print: string): Promise<Earlier | undefined> {
+    const last = await this.#options.store.findLast(subject);
+    if (last?.fingerprint !== print || last.endedAt === undefined) return undefined;
+    return Date.now() - last.endedAt.getTime() < answersKeptMs ? last : undefined;
   }
 
   async #run<C extends object>(

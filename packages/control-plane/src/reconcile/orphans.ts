@@ -61,12 +61,14 @@ export class Orphans {
   async remove({ hostId, kind, name, guid }: OrphanKey): Promise<OperationId> {
     const what = `${kind.replace("_", " ")} ${name} on hosts/${hostId}`;
     const request = { subject: `orphans/${hostId}/${guid}`, kind: deleteOrphan.kind, input: { kind, name } };
-    return this.#deps.operations.submit(request, async (begin) => {
+    return this.#deps.operations.submit(request, async (begin, earlier) => {
       const host = await this.#deps.hosts.get(hostId);
       const { orphans, unreachable } = await this.list([host], new AbortController().signal);
       if (unreachable.length > 0) throw new StorageError("unavailable", `look for ${what}: the host cannot be read`);
       const named = orphans.find((orphan) => orphan.kind === kind && orphan.name === name);
       if (named === undefined) {
+        const before = await earlier();
+        if (before?.state === "succeeded") return before.id;
         throw new StorageError("not_found", `${what} is no orphan`, {
           hint: "It is gone, a record explains it, or it is not ours. ListOrphans tells what there is.",
         });

@@ -88,6 +88,15 @@ export class SqlOperationStore implements OperationStore {
     });
   }
 
+  async findLast(subject: string): Promise<OperationRecord | undefined> {
+    const rows = await this.#database.read<OperationRow>(
+      // Two within a millisecond are told apart by who was written first.
+      "select * from operations where subject = ? order by created_at desc, rowid desc limit 1",
+      [subject],
+    );
+    return rows.map(operationFrom)[0];
+  }
+
   async list(request: PageRequest): Promise<Page<OperationRecord>> {
     const query = listQuery(operationList, request, this.#tokens);
     return query.page(await this.#database.read<OperationRow>(query.sql, query.parameters), operationFrom);

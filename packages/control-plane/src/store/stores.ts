@@ -115,6 +115,8 @@ export interface OperationRecord extends JournalEntry {
 export interface OperationStore extends Journal {
   find(id: OperationId): Promise<OperationRecord | undefined>;
   get(id: OperationId): Promise<OperationRecord>;
+  /** The newest one on the subject. */
+  findLast(subject: string): Promise<OperationRecord | undefined>;
   list(request: PageRequest): Promise<Page<OperationRecord>>;
   /** Keeps what ran, up to 100 entries an operation. Called once when an operation ends or suspends. */
   addCommands(id: OperationId, commands: readonly CommandRecord[]): Promise<void>;

@@ -1,7 +1,8 @@
+import { isDeepStrictEqual } from "node:util";
 import { parseMountOptions } from "@zfsilo/host";
 import { bytes, invalidField, roundUp, StorageError, type VolumeId } from "@zfsilo/lib";
 import type { VolumeRecord } from "../store/model.ts";
-import type { VolumeChange } from "../store/stores.ts";
+import { editVolume, type Edit } from "../workflow/edit-volume.ts";
 import { expandVolume } from "../workflow/expand-volume.ts";
 import { setVolumeOptions } from "../workflow/set-volume-options.ts";
 import type { Answer } from "./answer.ts";
@@ -18,23 +19,21 @@ export interface UpdateVolumeInput {
   readonly mountOptions?: readonly string[];
 }
 
+/**
+ * Changes what is not so yet. A call that repeats an earlier one comes with the revision from before that one: as long as
+ * nothing else was done to the volume since, it is no stranger's, and what the earlier call did not get done is done now.
+ */
 export async function requestUpdate(deps: RequestDeps, id: VolumeId, input: UpdateVolumeInput): Promise<Answer> {
-  return onVolume(deps, "volume.update", id, input, async (volume, begin) => {
-    refuseStale(volume, input.revision);
-    const change = rowChange(volume, input);
-    const { capacityBytes } = input;
-    if (capacityBytes !== undefined && capacityBytes < volume.capacityBytes) {
-      throw invalidField(
-        "volume.capacity_bytes",
-        `${capacityBytes} is less than the ${volume.capacityBytes} it has`,
-        "A volume never shrinks: make a smaller one and copy.",
-      );
-    }
+  return onVolume(deps, "volume.update", id, input, async (volume, begin, earlier) => {
+    const before = isStale(volume, input.revision) ? await earlier() : undefined;
+    if (before === undefined) refuseStale(volume, input.revision);
+    const capacityBytes = newCapacity(volume, input.capacityBytes);
+    const edit = editOf(volume, input);
     // One operation for each subject at a time: the hosts first, then the fields that live only in the row.
-    let answer = await changeOptions(deps, volume, begin, input.zfsOptions);
-    answer = (await expand(deps, volume, begin, capacityBytes)) ?? answer;
-    if (Object.keys(change).length > 0) await deps.volumes.update(id, change);
-    return { volume: await deps.volumes.get(id), operation: answer };
+    let done = await changeOptions(deps, volume, begin, input.zfsOptions);
+    done = (await expand(volume, begin, capacityBytes)) ?? done;
+    if (Object.keys(edit).length > 0) done = (await begin(editVolume, { volumeId: id, edit })).operation;
+    return { volume: await deps.volumes.get(id), operation: done ?? before?.id };
   });
 }
 
@@ -52,35 +51,48 @@ async function changeOptions(
   return (await begin(setVolumeOptions, { volumeId: volume.id, zfsOptions: changed })).operation;
 }
 
-async function expand(deps: RequestDeps, volume: VolumeRecord, begin: BeginWorkflow, asked: bigint | undefined) {
-  if (asked === undefined || asked === volume.capacityBytes) return undefined;
+/** Undefined: it stays as large as it is. */
+function newCapacity(volume: VolumeRecord, asked: bigint | undefined): bigint | undefined {
+  if (asked === undefined) return undefined;
   const block = BigInt(volume.zfsOptions["volblocksize"] ?? 16_384n);
   const capacityBytes = roundUp(bytes(asked), block);
+  if (asked === volume.capacityBytes || capacityBytes === volume.capacityBytes) return undefined;
+  if (asked > volume.capacityBytes) return capacityBytes;
+  throw invalidField(
+    "volume.capacity_bytes",
+    `${asked} is less than the ${volume.capacityBytes} it has`,
+    "A volume never shrinks: make a smaller one and copy.",
+  );
+}
+
+async function expand(volume: VolumeRecord, begin: BeginWorkflow, capacityBytes: bigint | undefined) {
+  if (capacityBytes === undefined) return undefined;
   const started = await namingCapacity(volume.pool, capacityBytes, () => begin(expandVolume, { volumeId: volume.id, capacityBytes }));
   return started.operation;
 }
 
-function rowChange(volume: VolumeRecord, input: UpdateVolumeInput): VolumeChange {
+/** The fields that live only in the row and are not as asked. */
+function editOf(volume: VolumeRecord, { displayName, labels, mountOptions }: UpdateVolumeInput): Edit {
+  const mount = mountOptions === undefined ? undefined : checkedMountOptions(volume, mountOptions);
   return {
-    ...(input.displayName === undefined ? {} : { displayName: input.displayName }),
-    ...(input.labels === undefined ? {} : { labels: input.labels }),
-    ...(input.mountOptions === undefined ? {} : { filesystem: withMountOptions(volume, input.mountOptions) }),
+    ...(displayName === undefined || displayName === volume.displayName ? {} : { displayName }),
+    ...(labels === undefined || isDeepStrictEqual(labels, volume.labels) ? {} : { labels: { ...labels } }),
+    ...(mount === undefined || isDeepStrictEqual(mount, volume.filesystem?.mountOptions) ? {} : { mountOptions: [...mount] }),
   };
 }
 
-function withMountOptions(volume: VolumeRecord, mountOptions: readonly string[]): VolumeRecord["filesystem"] {
-  if (volume.filesystem === undefined) {
-    throw invalidField("volume.filesystem.mount_options", "a raw block volume has no filesystem");
-  }
-  const { type } = volume.filesystem;
-  return {
-    ...volume.filesystem,
-    mountOptions: parseMountOptions(type, mountOptions, "volume.filesystem.mount_options"),
-  };
+function checkedMountOptions({ filesystem }: VolumeRecord, mountOptions: readonly string[]): readonly string[] {
+  const field = "volume.filesystem.mount_options";
+  if (filesystem === undefined) throw invalidField(field, "a raw block volume has no filesystem");
+  return parseMountOptions(filesystem.type, mountOptions, field);
+}
+
+function isStale(volume: VolumeRecord, revision: number): boolean {
+  return revision !== 0 && revision !== volume.revision;
 }
 
 function refuseStale(volume: VolumeRecord, revision: number): void {
-  if (revision === 0 || revision === volume.revision) return;
+  if (!isStale(volume, revision)) return;
   throw new StorageError("aborted", `update volumes/${volume.id}: its revision is ${volume.revision}, not ${revision}`, {
     details: { volume: `volumes/${volume.id}`, field: "volume.revision" },
     hint: "Somebody else changed it. Read it again, decide again, and repeat the update.",

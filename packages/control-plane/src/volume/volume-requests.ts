@@ -1,6 +1,6 @@
 import { reasonOf, StorageError, wrapError, type HostId, type VolumeId } from "@zfsilo/lib";
 import type { Workflow } from "@zfsilo/try";
-import type { Begin, Operations } from "../operation/operations.ts";
+import type { Begin, FindEarlier, Operations } from "../operation/operations.ts";
 import type { HostRecord, HostRole, VolumeRecord } from "../store/model.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
 import type { Answer } from "./answer.ts";
@@ -20,10 +20,10 @@ export async function onVolume(
   kind: string,
   id: VolumeId,
   input: object,
-  work: (volume: VolumeRecord, begin: BeginWorkflow) => Promise<Answer>,
+  work: (volume: VolumeRecord, begin: BeginWorkflow, earlier: FindEarlier) => Promise<Answer>,
 ): Promise<Answer> {
-  return deps.operations.submit({ subject: `volumes/${id}`, kind, input }, async (begin) =>
-    work(await readyVolume(deps, id), begin),
+  return deps.operations.submit({ subject: `volumes/${id}`, kind, input }, async (begin, earlier) =>
+    work(await readyVolume(deps, id), begin, earlier),
   );
 }
 

@@ -6,6 +6,7 @@ import { deleteOrphan } from "./delete-orphan.ts";
 import { deleteVolume } from "./delete-volume.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { disconnectVolume } from "./disconnect-volume.ts";
+import { editVolume } from "./edit-volume.ts";
 import { expandVolume } from "./expand-volume.ts";
 import { mountVolume } from "./mount-volume.ts";
 import { publishVolume } from "./publish-volume.ts";
@@ -24,6 +25,7 @@ const all = [
   deleteVolume,
   expandVolume,
   setVolumeOptions,
+  editVolume,
   publishVolume,
   unpublishVolume,
   restoreExport,

@@ -35,6 +35,13 @@ export const apiCalls: Readonly<Record<string, ApiCall>> = {
     method: "VolumeService/UpdateVolume",
     message: { volume: { name, zfsOptions: { compression: "zstd" } }, updateMask: "zfsOptions" },
   },
+  "edit fields": {
+    method: "VolumeService/UpdateVolume",
+    message: {
+      volume: { name, displayName: "Ledger", labels: { team: "books" }, filesystem: { mountOptions: ["noatime", "nodev"] } },
+      updateMask: "displayName,labels,filesystem.mountOptions",
+    },
+  },
   "restore the export after a power cut": onVolume("PublishVolume"),
   "restore the session after a power cut": onVolume("ConnectVolume", { host }),
   "restore the mounts after a power cut (ext4)": onVolume("MountVolume", { host, targetPath: targetPathOf(subject) }),

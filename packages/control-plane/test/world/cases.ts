@@ -141,6 +141,15 @@ const plans: readonly Plan[] = [
     leadsTo: "initial",
   },
   {
+    name: "edit fields",
+    kind: "volume.edit",
+    on: ["ext4"],
+    rung: "initial",
+    request: (r) =>
+      requestUpdate(r, subject, { revision: 0, displayName: "Ledger", labels: { team: "books" }, mountOptions: ["noatime", "nodev"] }),
+    leadsTo: "initial",
+  },
+  {
     name: "restore the export after a power cut",
     kind: "volume.restore-export",
     on: ["ext4"],

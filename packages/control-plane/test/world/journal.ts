@@ -11,6 +11,7 @@ export function journalWith(store: OperationStore, around: AroundWrite): Operati
     listOpen: () => store.listOpen(),
     find: (id) => store.find(id),
     get: (id) => store.get(id),
+    findLast: (subject) => store.findLast(subject),
     list: (request) => store.list(request),
     addCommands: (id, commands) => store.addCommands(id, commands),
     prune: (before) => store.prune(before),
