@@ -25,6 +25,8 @@ export interface JournalEntry {
   readonly direction: Direction;
   /** What it works on, as a resource name. */
   readonly subject: string;
+  /** What else nobody may work on meanwhile. */
+  readonly holds?: readonly string[];
   /** Tells identical requests from different ones. */
   readonly fingerprint: string;
   context: object;

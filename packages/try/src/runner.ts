@@ -33,6 +33,7 @@ export interface RunnerOptions<D> {
 export interface RunRequest<C> {
   readonly id: OperationId;
   readonly subject: string;
+  readonly holds?: readonly string[];
   readonly fingerprint: string;
   readonly context: C;
 }
@@ -71,6 +72,7 @@ export class Runner<D> {
       kind: workflow.kind,
       direction: workflow.direction,
       subject: request.subject,
+      ...(request.holds !== undefined && { holds: request.holds }),
       fingerprint: request.fingerprint,
       context: request.context,
       state: "running",

@@ -49,6 +49,8 @@ export interface VolumeRow {
   portals: string;
   zvol_guid: string;
   generation: number;
+  source: string;
+  origin: string;
   condition: string;
   revision: number;
   created_at: string;
@@ -71,11 +73,51 @@ export interface AttachmentRow {
   created_at: string;
 }
 
+export interface SnapshotRow {
+  id: string;
+  handle: string;
+  display_name: string;
+  labels: string;
+  volume_id: string;
+  host_id: string;
+  pool: string;
+  dataset: string;
+  consistency: string;
+  state: string;
+  capacity: string;
+  content: string;
+  zfs_guid: string;
+  create_txg: string;
+  space: string;
+  holds: string;
+  group_id: string;
+  request_fingerprint: string;
+  condition: string;
+  revision: number;
+  created_at: string;
+  updated_at: string;
+}
+
+export interface GroupSnapshotRow {
+  id: string;
+  display_name: string;
+  labels: string;
+  consistency: string;
+  host_id: string;
+  volumes: string;
+  snapshots: string;
+  state: string;
+  request_fingerprint: string;
+  created_at: string;
+}
+
 export interface OperationRow {
   id: string;
   kind: string;
   direction: string;
   subject: string;
+  /** The other subjects it claims. */
+  holds: string;
   fingerprint: string;
   context: string;
   state: string;
@@ -141,6 +183,8 @@ export const volumeEntity = new EntitySchema<VolumeRow>({
     portals: text,
     zvol_guid: text,
     generation: integer,
+    source: text,
+    origin: text,
     condition: text,
     revision: integer,
     created_at: text,
@@ -167,6 +211,52 @@ export const attachmentEntity = new EntitySchema<AttachmentRow>({
   },
 });
 
+export const snapshotEntity = new EntitySchema<SnapshotRow>({
+  name: "Snapshot",
+  tableName: "snapshots",
+  columns: {
+    id: key,
+    handle: text,
+    display_name: text,
+    labels: text,
+    volume_id: text,
+    host_id: text,
+    pool: text,
+    dataset: text,
+    consistency: text,
+    state: text,
+    capacity: text,
+    content: text,
+    zfs_guid: text,
+    create_txg: text,
+    space: text,
+    holds: text,
+    group_id: text,
+    request_fingerprint: text,
+    condition: text,
+    revision: integer,
+    created_at: text,
+    updated_at: text,
+  },
+});
+
+export const groupSnapshotEntity = new EntitySchema<GroupSnapshotRow>({
+  name: "GroupSnapshot",
+  tableName: "group_snapshots",
+  columns: {
+    id: key,
+    display_name: text,
+    labels: text,
+    consistency: text,
+    host_id: text,
+    volumes: text,
+    snapshots: text,
+    state: text,
+    request_fingerprint: text,
+    created_at: text,
+  },
+});
+
 export const operationEntity = new EntitySchema<OperationRow>({
   name: "Operation",
   tableName: "operations",
@@ -175,6 +265,7 @@ export const operationEntity = new EntitySchema<OperationRow>({
     kind: text,
     direction: text,
     subject: text,
+    holds: text,
     fingerprint: text,
     context: text,
     state: text,
@@ -192,4 +283,12 @@ export const settingEntity = new EntitySchema<SettingRow>({
   columns: { key, value: text },
 });
 
-export const entities = [hostEntity, volumeEntity, attachmentEntity, operationEntity, settingEntity];
+export const entities = [
+  hostEntity,
+  volumeEntity,
+  attachmentEntity,
+  snapshotEntity,
+  groupSnapshotEntity,
+  operationEntity,
+  settingEntity,
+];

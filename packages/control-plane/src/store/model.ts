@@ -1,4 +1,4 @@
-import type { HostId, Secret, VolumeHandle, VolumeId } from "@zfsilo/lib";
+import type { GroupSnapshotId, HostId, Secret, SnapshotHandle, SnapshotId, VolumeHandle, VolumeId } from "@zfsilo/lib";
 
 /** What the database keeps, in the words of the domain. API messages are made from these, never the other way round. */
 
@@ -69,6 +69,21 @@ export interface FilesystemRecord {
   readonly uuid: string;
   /** Once set, never formatted again. */
   readonly formatted: boolean;
+  /**
+   * Its journal may have something to recover: it was cut off while mounted, or restored from a snapshot of a mounted one.
+   * Absent in records of earlier versions, where nothing was known of it.
+   */
+  readonly unclean?: boolean;
+}
+
+export const copyModes = ["clone", "full"] as const;
+export type CopyMode = (typeof copyModes)[number];
+
+/** Where the first content of a volume came from. */
+export interface SourceRecord {
+  readonly kind: "snapshot" | "volume";
+  readonly id: SnapshotId | VolumeId;
+  readonly copyMode: CopyMode;
 }
 
 export interface VolumeRecord {
@@ -99,6 +114,9 @@ export interface VolumeRecord {
   readonly zvolGuid: string;
   /** Counts connects; the newest attachment's generation. */
   readonly generation: number;
+  readonly source: SourceRecord | undefined;
+  /** The snapshot it is a thin clone of, and cannot be without; empty for all others. */
+  readonly origin: SnapshotId | "";
   readonly condition: ConditionRecord | undefined;
   readonly revision: number;
   readonly createdAt: Date;
@@ -134,6 +152,78 @@ export interface AttachmentRecord {
   /** Encrypted at rest. */
   readonly chap: ChapRecord | undefined;
   readonly generation: number;
+  readonly createdAt: Date;
+}
+
+/** What a snapshot promises about the data in it. */
+export const consistencies = ["crash", "filesystem"] as const;
+export type Consistency = (typeof consistencies)[number];
+
+/**
+ * `creating` rows are evidence for recovery; the API does not show them. `tombstoned`: kept by ZFS for its clones, and gone with
+ * the last of them.
+ */
+export const snapshotStates = ["creating", "ready", "tombstoned"] as const;
+export type SnapshotState = (typeof snapshotStates)[number];
+
+/** What a volume made of a snapshot inherits: as it was at that instant, whatever has become of the volume since. */
+export interface SnapshotContent {
+  readonly mode: VolumeMode;
+  readonly filesystem: FilesystemRecord | undefined;
+  /** Bytes; a copy has the same. */
+  readonly volblocksize: string;
+}
+
+export interface SnapshotSpaceRecord {
+  readonly usedBytes: bigint;
+  readonly referencedBytes: bigint;
+  readonly writtenBytes: bigint;
+  readonly observedAt: Date;
+}
+
+export interface SnapshotRecord {
+  readonly id: SnapshotId;
+  readonly handle: SnapshotHandle;
+  readonly displayName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Whose content. That volume may be gone: then a clone holds its snapshots. */
+  readonly volumeId: VolumeId;
+  readonly hostId: HostId;
+  readonly pool: string;
+  /** The zvol that holds it now: that of its volume, or of the clone that took it over. */
+  readonly dataset: string;
+  readonly consistency: Consistency;
+  readonly state: SnapshotState;
+  /** What the volume had at that instant. */
+  readonly capacityBytes: bigint;
+  readonly content: SnapshotContent;
+  /** ZFS guid, decimal; empty until taken. */
+  readonly zfsGuid: string;
+  /** ZFS createtxg, decimal: tells the order of snapshots of one zvol. Empty until taken. */
+  readonly createTxg: string;
+  readonly space: SnapshotSpaceRecord | undefined;
+  /** Tags, in the order of the alphabet. */
+  readonly holds: readonly string[];
+  readonly groupId: GroupSnapshotId | "";
+  /** Hash of the create request, to tell a repeated call from a different one. */
+  readonly requestFingerprint: string;
+  readonly condition: ConditionRecord | undefined;
+  readonly revision: number;
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+}
+
+export interface GroupSnapshotRecord {
+  readonly id: GroupSnapshotId;
+  readonly displayName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly consistency: Consistency;
+  readonly hostId: HostId;
+  readonly volumeIds: readonly VolumeId[];
+  /** In the order of `volumeIds`. */
+  readonly snapshotIds: readonly SnapshotId[];
+  readonly state: "creating" | "ready";
+  readonly requestFingerprint: string;
   readonly createdAt: Date;
 }
 

@@ -1,18 +1,22 @@
 import { StorageError, type Logger } from "@zfsilo/lib";
 import type { SecretKey } from "../secret-key.ts";
 import { openDatabase, type Database } from "./database.ts";
+import { SqlGroupSnapshotStore } from "./group-snapshot-store.ts";
 import { SqlHostStore } from "./host-store.ts";
 import { Lease, type Query } from "./lease.ts";
 import { SqlOperationStore } from "./operation-store.ts";
 import { PageTokens } from "./query/page-token.ts";
 import { SecretBox } from "./secret-box.ts";
 import { SettingsStore } from "./settings-store.ts";
-import type { HostStore, OperationStore, VolumeStore } from "./stores.ts";
+import { SqlSnapshotStore } from "./snapshot-store.ts";
+import type { GroupSnapshotStore, HostStore, OperationStore, SnapshotStore, VolumeStore } from "./stores.ts";
 import { SqlVolumeStore } from "./volume-store.ts";
 
 export interface Stores {
   readonly volumes: VolumeStore;
   readonly hosts: HostStore;
+  readonly snapshots: SnapshotStore;
+  readonly groups: GroupSnapshotStore;
   readonly operations: OperationStore;
   readonly settings: SettingsStore;
   /** Why nothing can be stored at the moment, when that is so. */
@@ -64,6 +68,8 @@ export async function openStores({ file, key, log, lease: wanted }: OpenStoresOp
   return {
     volumes: new SqlVolumeStore(database, new SecretBox(key.derive("chap-secrets")), tokens),
     hosts: new SqlHostStore(database, tokens),
+    snapshots: new SqlSnapshotStore(database, tokens),
+    groups: new SqlGroupSnapshotStore(database, tokens),
     operations: new SqlOperationStore(database, tokens),
     settings,
     problem: () => database.problem,

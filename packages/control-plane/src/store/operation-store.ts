@@ -53,6 +53,7 @@ export class SqlOperationStore implements OperationStore {
       kind: entry.kind,
       direction: entry.direction,
       subject: entry.subject,
+      holds: JSON.stringify(entry.holds ?? []),
       fingerprint: entry.fingerprint,
       ...progressColumns(entry),
       commands: "[]",
@@ -145,11 +146,13 @@ function progressColumns(entry: JournalEntry): Progress {
 
 function entryFrom(row: OperationRow): JournalEntry {
   const failure = fromOptionalJson<OperationFailure>(row.failure);
+  const holds = fromJson<string[]>(row.holds);
   return {
     id: row.id as OperationId,
     kind: row.kind,
     direction: row.direction as JournalEntry["direction"],
     subject: row.subject,
+    ...(holds.length > 0 && { holds }),
     fingerprint: row.fingerprint,
     context: parseContext(row.context),
     state: row.state as OperationState,

@@ -1,11 +1,19 @@
-import { createLogger, newVolumeHandle, parseHostId, parseOperationId, parseVolumeId } from "@zfsilo/lib";
+import {
+  createLogger,
+  newSnapshotHandle,
+  newVolumeHandle,
+  parseHostId,
+  parseOperationId,
+  parseSnapshotId,
+  parseVolumeId,
+} from "@zfsilo/lib";
 import type { JournalEntry } from "@zfsilo/try";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SecretKey } from "../secret-key.ts";
-import type { AttachmentRecord, HostRecord, VolumeRecord } from "./model.ts";
+import type { AttachmentRecord, HostRecord, SnapshotRecord, VolumeRecord } from "./model.ts";
 import { openStores, type Stores } from "./open-stores.ts";
 
 /** For tests: stores over a real file, and records that are right in every field that a test does not care about. */
@@ -31,6 +39,12 @@ export async function temporaryStores(): Promise<TemporaryStores> {
     },
     get hosts() {
       return stores.hosts;
+    },
+    get snapshots() {
+      return stores.snapshots;
+    },
+    get groups() {
+      return stores.groups;
     },
     get operations() {
       return stores.operations;
@@ -96,11 +110,41 @@ export function volumeRecord(id: string, over: Partial<VolumeRecord> = {}): Volu
     portals: [],
     zvolGuid: "",
     generation: 0,
+    source: undefined,
+    origin: "",
     condition: undefined,
     revision: 1,
     createdAt,
     updatedAt: createdAt,
     attachments: [],
+    ...over,
+  };
+}
+
+export function snapshotRecord(id: string, over: Partial<SnapshotRecord> = {}): SnapshotRecord {
+  return {
+    id: parseSnapshotId(id),
+    handle: newSnapshotHandle(),
+    displayName: "",
+    labels: {},
+    volumeId: parseVolumeId("vol_a"),
+    hostId: parseHostId("hst_give"),
+    pool: "tank",
+    dataset: "tank/zfsilo/0123456789abcdef",
+    consistency: "crash",
+    state: "ready",
+    capacityBytes: 1n << 30n,
+    content: { mode: "block", filesystem: undefined, volblocksize: "8192" },
+    zfsGuid: "1",
+    createTxg: "1",
+    space: undefined,
+    holds: [],
+    groupId: "",
+    requestFingerprint: "f",
+    condition: undefined,
+    revision: 1,
+    createdAt,
+    updatedAt: createdAt,
     ...over,
   };
 }

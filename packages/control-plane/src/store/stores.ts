@@ -1,6 +1,6 @@
-import type { HostId, OperationId, VolumeId } from "@zfsilo/lib";
+import type { GroupSnapshotId, HostId, OperationId, SnapshotId, VolumeId } from "@zfsilo/lib";
 import type { Journal, JournalEntry } from "@zfsilo/try";
-import type { AttachmentRecord, HostRecord, VolumeRecord } from "./model.ts";
+import type { AttachmentRecord, GroupSnapshotRecord, HostRecord, SnapshotRecord, VolumeRecord } from "./model.ts";
 
 export interface PageRequest {
   /** 0 means the default of 50; above 1000 means 1000; negative is invalid_argument `page_size`. */
@@ -30,6 +30,7 @@ export type VolumeChange = Partial<
     | "portals"
     | "zvolGuid"
     | "generation"
+    | "origin"
     | "condition"
   >
 >;
@@ -81,8 +82,69 @@ export interface VolumeStore {
   countByStatus(): Promise<Readonly<Record<string, number>>>;
   /** Of the volumes whose condition is set, by its reason. */
   countByCondition(): Promise<Readonly<Record<string, number>>>;
+  /** Which volumes, in any state, are thin clones of each of these snapshots. One without clones is absent. */
+  clonesOf(snapshots: readonly SnapshotId[]): Promise<ReadonlyMap<SnapshotId, readonly VolumeId[]>>;
   /** What each volume of any state, also one that is being made or deleted, is called on its host. */
   identities(): AsyncIterable<VolumeIdentity>;
+}
+
+/** Fields of a snapshot that may change after it was taken. */
+export type SnapshotChange = Partial<
+  Pick<
+    SnapshotRecord,
+    | "dataset"
+    | "consistency"
+    | "state"
+    | "capacityBytes"
+    | "content"
+    | "zfsGuid"
+    | "createTxg"
+    | "space"
+    | "holds"
+    | "condition"
+    | "createdAt"
+  >
+>;
+
+/** What a snapshot is called on its host. */
+export type SnapshotIdentity = Pick<SnapshotRecord, "id" | "hostId" | "dataset" | "handle">;
+
+/** Snapshots. Every method is one short transaction. */
+export interface SnapshotStore {
+  /** All or none. Throws already_exists when an id is taken. */
+  insert(snapshots: readonly SnapshotRecord[]): Promise<void>;
+  find(id: SnapshotId): Promise<SnapshotRecord | undefined>;
+  /** Throws not_found with details {snapshot}. */
+  get(id: SnapshotId): Promise<SnapshotRecord>;
+  /** Those that are ready, and with `tombstoned` those that live on for their clones. */
+  list(request: PageRequest, tombstoned: boolean): Promise<Page<SnapshotRecord>>;
+  /** All but those being made, in batches of bounded size. */
+  each(): AsyncIterable<SnapshotRecord>;
+  /** Those of one zvol in any state, oldest first; those that are not taken yet last. */
+  ofDataset(host: HostId, dataset: string): Promise<readonly SnapshotRecord[]>;
+  /** Raises the revision. Throws not_found. */
+  update(id: SnapshotId, change: SnapshotChange): Promise<SnapshotRecord>;
+  /** Many in one transaction. Those that are gone are left out. */
+  updateAll(changes: ReadonlyMap<SnapshotId, SnapshotChange>): Promise<void>;
+  /** Absent is success. */
+  remove(ids: readonly SnapshotId[]): Promise<void>;
+  /** What each snapshot of any state is called on its host. */
+  identities(): AsyncIterable<SnapshotIdentity>;
+  /** Of those whose condition is set, by its reason. */
+  countByCondition(): Promise<Readonly<Record<string, number>>>;
+}
+
+/** Groups. A group and its snapshots come and go together. */
+export interface GroupSnapshotStore {
+  /** Throws already_exists when the id of the group or of a snapshot is taken; then nothing is recorded. */
+  insert(group: GroupSnapshotRecord, snapshots: readonly SnapshotRecord[]): Promise<void>;
+  find(id: GroupSnapshotId): Promise<GroupSnapshotRecord | undefined>;
+  /** Throws not_found with details {groupSnapshot}. */
+  get(id: GroupSnapshotId): Promise<GroupSnapshotRecord>;
+  list(request: PageRequest): Promise<Page<GroupSnapshotRecord>>;
+  update(id: GroupSnapshotId, change: Partial<Pick<GroupSnapshotRecord, "state" | "createdAt">>): Promise<void>;
+  /** With its snapshots. Absent is success. */
+  remove(id: GroupSnapshotId): Promise<void>;
 }
 
 export interface HostStore {

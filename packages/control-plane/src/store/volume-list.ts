@@ -22,6 +22,7 @@ export const volumeList: ListOf = {
     },
     mode: { type: "enum", column: "mode", prefix: "VOLUME_MODE_", values: { FILESYSTEM: "filesystem", BLOCK: "block" } },
     sparse: { type: "bool", column: "sparse" },
+    origin: { type: "resource", column: "origin", prefix: "snapshots/" },
     create_time: { type: "timestamp", column: "created_at" },
   },
   orders: { name: "id", create_time: "created_at", capacity_bytes: "capacity" },

@@ -1,7 +1,7 @@
 import { Secret, type HostId, type VolumeHandle, type VolumeId } from "@zfsilo/lib";
 import { boolColumn, capacityColumn, conditionFrom, fromJson, fromOptionalJson, optionalJson } from "./column.ts";
 import type { AttachmentRow, VolumeRow } from "./entities.ts";
-import { statusOf, type AttachmentRecord, type ChapRecord, type FilesystemRecord, type VolumeRecord } from "./model.ts";
+import { statusOf, type AttachmentRecord, type ChapRecord, type FilesystemRecord, type SourceRecord, type VolumeRecord } from "./model.ts";
 import type { SecretBox } from "./secret-box.ts";
 import type { VolumeChange } from "./stores.ts";
 
@@ -31,6 +31,8 @@ export function volumeRow(volume: VolumeRecord): VolumeRow {
     portals: JSON.stringify(volume.portals),
     zvol_guid: volume.zvolGuid,
     generation: volume.generation,
+    source: optionalJson(volume.source),
+    origin: volume.origin,
     condition: optionalJson(volume.condition),
     revision: volume.revision,
     created_at: volume.createdAt.toISOString(),
@@ -61,6 +63,8 @@ export function volumeFrom(row: VolumeWithAttachments, box: SecretBox): VolumeRe
     portals: fromJson(row.portals),
     zvolGuid: row.zvol_guid,
     generation: row.generation,
+    source: fromOptionalJson<SourceRecord>(row.source),
+    origin: row.origin as VolumeRecord["origin"],
     condition: conditionFrom(row.condition),
     revision: row.revision,
     createdAt: new Date(row.created_at),
@@ -81,6 +85,7 @@ const changeColumns = {
   portals: ({ portals }) => ({ portals: JSON.stringify(portals) }),
   zvolGuid: ({ zvolGuid }) => ({ zvol_guid: zvolGuid }),
   generation: ({ generation }) => ({ generation }),
+  origin: ({ origin }) => ({ origin }),
   condition: ({ condition }) => ({ condition: optionalJson(condition) }),
 } as const satisfies Record<keyof VolumeChange, (volume: VolumeRecord) => Partial<VolumeRow>>;
 

@@ -1,4 +1,4 @@
-import { StorageError, type HostId, type VolumeHandle, type VolumeId } from "@zfsilo/lib";
+import { StorageError, type HostId, type SnapshotId, type VolumeHandle, type VolumeId } from "@zfsilo/lib";
 import type { EntityManager } from "typeorm";
 import { brokenConstraint, type Database } from "./database.ts";
 import { attachmentEntity, volumeEntity, type AttachmentRow, type VolumeRow } from "./entities.ts";
@@ -186,6 +186,18 @@ export class SqlVolumeStore implements VolumeStore {
       `select json_extract("condition", '$.reason') as reason, count(*) as count from volumes where "condition" <> '' group by 1`,
     );
     return Object.fromEntries(rows.map(({ reason, count }) => [reason, count]));
+  }
+
+  async clonesOf(snapshots: readonly SnapshotId[]): Promise<ReadonlyMap<SnapshotId, readonly VolumeId[]>> {
+    const clones = new Map<SnapshotId, VolumeId[]>();
+    if (snapshots.length === 0) return clones;
+    // One parameter whatever their number: the statement stays the same, and prepared.
+    const rows = await this.#database.read<{ id: VolumeId; origin: SnapshotId }>(
+      `select id, origin from volumes where origin <> '' and origin in (select value from json_each(?)) order by origin, id`,
+      [JSON.stringify(snapshots)],
+    );
+    for (const { id, origin } of rows) clones.set(origin, [...(clones.get(origin) ?? []), id]);
+    return clones;
   }
 
   async *identities(): AsyncIterable<VolumeIdentity> {

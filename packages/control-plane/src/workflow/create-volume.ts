@@ -62,6 +62,8 @@ async function recordVolume(c: CreateVolumeContext, { deps }: Io): Promise<undef
     portals: [],
     zvolGuid: "",
     generation: 0,
+    source: undefined,
+    origin: "",
     condition: undefined,
     revision: 1,
     createdAt: now,
