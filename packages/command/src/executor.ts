@@ -78,7 +78,7 @@ export interface Executor {
   readonly host: string;
 
   /**
-   * Runs a program with LC_ALL=C and the system PATH (with sbin), in its own process group. Resolves with its exit,
+   * Runs a program with LC_ALL=C, TZ=UTC and the system PATH (with sbin), in its own process group. Resolves with its exit,
    * whatever the code. Throws CommandError when there was no exit to report: not started, timed out, aborted, output too
    * large, or the connection lost (then `outcome` tells whether it may have taken effect).
    */

@@ -51,7 +51,7 @@ describe("LocalExecutor", () => {
     process.env["ZFSILO_TEST_LEAK"] = "1";
     try {
       const { stdout } = await executor.run(["env"], { signal });
-      expect(stdout.trim().split("\n").map((line) => line.split("=")[0]).sort()).toEqual(["HOME", "LC_ALL", "PATH"]);
+      expect(stdout.trim().split("\n").map((line) => line.split("=")[0]).sort()).toEqual(["HOME", "LC_ALL", "PATH", "TZ"]);
     } finally {
       delete process.env["ZFSILO_TEST_LEAK"];
     }

@@ -89,7 +89,7 @@ export class LocalExecutor implements Executor {
     try {
       return spawn(program, args, {
         detached: true, // its own session and process group, so that all it starts can be ended with it
-        env: { LC_ALL: "C", PATH: systemPath, HOME: homedir() },
+        env: { LC_ALL: "C", TZ: "UTC", PATH: systemPath, HOME: homedir() },
         stdio: ["pipe", "pipe", "pipe"],
       });
     } catch (error) {

@@ -19,7 +19,7 @@ export function quoteArgument(text: string): string {
  */
 export function remoteCommandLine(argv: Argv): string {
   return [
-    `LC_ALL=C PATH=${systemPath}; export LC_ALL PATH`,
+    `LC_ALL=C TZ=UTC PATH=${systemPath}; export LC_ALL TZ PATH`,
     `set -- ${argv.map(quoteArgument).join(" ")}`,
     `case $1 in ''|-*) p=;; */*) p=$1;; *) p=; IFS=:; for d in $PATH; do ` +
       `if [ -f "$d/$1" ] && [ -x "$d/$1" ]; then p=$d/$1; break; fi; done; unset IFS;; esac`,

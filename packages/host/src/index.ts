@@ -31,3 +31,6 @@ export {
 } from "./zfs/options.ts";
 export type { DatasetSpace, Owner, Pool, Zvol } from "./zfs/parse.ts";
 export { Zfs, type ExpectedOwner, type UserProperties, type UserPropertyName, type VolumeSpec } from "./zfs/zfs.ts";
+export { largestThickVolume, thickReservation, type PoolLayout, type StripeLayout } from "./zpool/reservation.ts";
+export { stripesOf, type PoolStatus, type ScrubStatus, type VdevStatus } from "./zpool/status.ts";
+export { Zpools, type PoolFacts } from "./zpool/zpools.ts";

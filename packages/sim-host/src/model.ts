@@ -23,12 +23,16 @@ export interface KernelDoc {
   freeDisks: number[];
 }
 
+export type PoolHealth = "ONLINE" | "DEGRADED" | "SUSPENDED";
+
 export interface PoolDoc {
   /** Bytes that datasets can use. */
   size: string;
   guid: string;
   /** Bytes really written, reservations left out. */
   allocated: string;
+  /** ONLINE when absent. */
+  health?: PoolHealth;
 }
 
 /** Whether udev has made a zvol's link: not before it was looked for `missesLeft` times more, or not at all until triggered. */

@@ -4,7 +4,7 @@ import { CallLog } from "./call-log.ts";
 import { UnmodelledError } from "./failure.ts";
 import { Faults } from "./faults.ts";
 import { Machine } from "./machine.ts";
-import { Model } from "./model.ts";
+import { Model, type PoolHealth } from "./model.ts";
 import { SimExecutor } from "./sim-executor.ts";
 import { picture, type Picture } from "./snapshot.ts";
 import { Store } from "./store.ts";
@@ -110,6 +110,14 @@ export class SimWorld {
     this.#edit(name, (facts) => {
       facts.udev = { missesBeforeLink: udev.missesBeforeLink ?? 0, linksToLose: udev.linksToLose ?? 0 };
     });
+  }
+
+  /** Takes a device of a pool away: half of a mirror (it goes on, DEGRADED), or all (its I/O is SUSPENDED); or brings all back. */
+  setPoolHealth(name: string, pool: string, health: PoolHealth): void {
+    const found = this.#model.pools.edit(this.#machine(name).at(pool));
+    if (found === undefined) throw new UnmodelledError(`a pool ${pool} on ${name}`);
+    found.health = health;
+    this.#model.store.commit();
   }
 
   /** Damages the filesystem on a volume, so that mounting fails and checking finds errors. */

@@ -38,6 +38,7 @@ const captured: Readonly<Record<string, Reason>> = {
   "set-absent": "not_found",
   "set-nosuch": "invalid_argument",
   "set-quota": "invalid_argument",
+  "set-too-small-quota": "precondition",
   "set-volblocksize": "invalid_argument",
   "set-volsize-odd": "invalid_argument",
   "set-volsize-too-big": "no_space",

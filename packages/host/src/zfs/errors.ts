@@ -16,6 +16,7 @@ export const zfsFailures: readonly StderrRule[] = [
   { pattern: /destination '.*' exists/, reason: "already_exists" },
   { pattern: /out of space/, reason: "no_space", hint: "Free space in the pool, or ask for less." },
   { pattern: /size is greater than available space/, reason: "no_space", hint: "Free space in the pool, or ask for less." },
+  { pattern: /size is less than current used or reserved space/, reason: "precondition", hint: "A quota cannot be below what is in use." },
   { pattern: /has children|has dependent clones/, reason: "has_dependents" },
   { pattern: /more recent snapshots or bookmarks exist/, reason: "has_dependents" },
   {

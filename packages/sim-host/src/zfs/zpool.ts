@@ -25,7 +25,7 @@ function poolProperty(name: string, pool: PoolDoc, property: string): string {
     case "frag":
       return "0";
     case "health":
-      return "ONLINE";
+      return healthOf(pool);
     case "readonly":
       return "off";
     case "ashift":
@@ -36,6 +36,10 @@ function poolProperty(name: string, pool: PoolDoc, property: string): string {
     default:
       throw new UnmodelledError(`pool property ${property}`);
   }
+}
+
+function healthOf({ health }: PoolDoc): string {
+  return health ?? "ONLINE";
 }
 
 const list: Program = (machine, args) => {
@@ -60,7 +64,7 @@ const get: Program = (machine, args) => {
 };
 
 const status: Program = (machine, args) => {
-  const options = parseOptions("zpool status", args, { flags: ["-x", "-P"] });
+  const options = parseOptions("zpool status", args, { flags: ["-x", "-P", "-p"] });
   for (const name of options.rest) getPool(machine, name);
   if (options.flags.has("-x")) {
     const [only] = options.rest;
@@ -68,8 +72,30 @@ const status: Program = (machine, args) => {
   }
   const names = options.rest.length > 0 ? options.rest : machine.model.pools.children(machine.name);
   if (names.length === 0) return done("no pools available\n");
-  return done(names.map((name) => `  pool: ${name}\n state: ONLINE\nconfig:\n\n\terrors: No known data errors\n`).join("\n"));
+  return done(names.map((name) => statusText(name, healthOf(getPool(machine, name)))).join("\n"));
 };
+
+/** What zpool prints beside each state, as ZFS 2.1.11 words it for a pool of one disk (a mirror, where it is degraded). */
+function statusText(name: string, health: string): string {
+  const row = (indent: string, vdev: string, state: string, note = ""): string =>
+    `\t${`${indent}${vdev}`.padEnd(Math.max(10, name.length + 1))}  ${state.padEnd(8)}     0     0     0${note === "" ? "" : `  ${note}`}\n`;
+  const table: Readonly<Record<string, readonly string[]>> = {
+    ONLINE: [row("", name, "ONLINE"), row("  ", "vdb", "ONLINE")],
+    DEGRADED: [row("", name, "DEGRADED"), row("  ", "mirror-0", "DEGRADED"), row("    ", "vdb", "ONLINE"), row("    ", "vdc", "OFFLINE")],
+    SUSPENDED: [row("", name, "UNAVAIL", "insufficient replicas"), row("  ", "vdb", "UNAVAIL", "corrupted data")],
+  };
+  const problem: Readonly<Record<string, string>> = {
+    ONLINE: "",
+    DEGRADED:
+      "status: One or more devices has been taken offline by the administrator.\n\tSufficient replicas exist for the pool to continue functioning in a\n\tdegraded state.\n" +
+      "action: Online the device using 'zpool online' or replace the device with\n\t'zpool replace'.\n",
+    SUSPENDED:
+      "status: One or more devices are faulted in response to IO failures.\naction: Make sure the affected devices are connected, then run 'zpool clear'.\n",
+  };
+  const errors = health === "SUSPENDED" ? "List of errors unavailable: pool I/O is currently suspended" : "No known data errors";
+  const head = `\t${"NAME".padEnd(Math.max(10, name.length + 1))}  STATE     READ WRITE CKSUM\n`;
+  return `  pool: ${name}\n state: ${health}\n${problem[health] ?? ""}config:\n\n${head}${(table[health] ?? []).join("")}\nerrors: ${errors}\n`;
+}
 
 function lines(
   machine: Machine,
