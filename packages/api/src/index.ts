@@ -10,6 +10,7 @@ export * from "./gen/zfsilo/v1/snapshot_pb.ts";
 export * from "./gen/zfsilo/v1/snapshot_service_pb.ts";
 export * from "./gen/zfsilo/v1/volume_pb.ts";
 export * from "./gen/zfsilo/v1/volume_service_pb.ts";
+export * as csi from "./gen/csi/v1/csi_pb.ts";
 export * as health from "./gen/grpc/health/v1/health_pb.ts";
 export * as reflectionV1 from "./gen/grpc/reflection/v1/reflection_pb.ts";
 export * as reflectionV1alpha from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";

@@ -1,1 +1,2 @@
-export {};
+export { parseFlags, type CsiConfig } from "./config.ts";
+export { startDriver, type Driver } from "./driver.ts";

@@ -1,0 +1,27 @@
+import { csi } from "@zfsilo/api";
+import type { Logger } from "@zfsilo/lib";
+import type { CsiConfig } from "./config.ts";
+import { connectControlPlane } from "./control-plane.ts";
+import { callInterceptor } from "./endpoint/calls.ts";
+import { UnixServer } from "./endpoint/unix-server.ts";
+import { ServerFeatures } from "./features.ts";
+import { identity } from "./identity/identity.ts";
+
+export interface Driver {
+  stop(): Promise<void>;
+}
+
+/** Puts the parts together and listens. */
+export async function startDriver(config: CsiConfig, log: Logger): Promise<Driver> {
+  const controlPlane = await connectControlPlane(config);
+  const features = new ServerFeatures(controlPlane);
+  const server = new UnixServer({
+    log,
+    interceptors: [callInterceptor(log)],
+    routes(router) {
+      router.service(csi.Identity, identity({ config, controlPlane, features, log }));
+    },
+  });
+  await server.start(config.endpoint);
+  return { stop: () => server.stop(7_000) };
+}

@@ -1,0 +1,56 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { StorageError, type Reason } from "@zfsilo/lib";
+import { ControlPlaneError } from "./control-plane-error.ts";
+
+/** Our own refusals in CSI's codes (spec, "Error Scheme"). */
+const codeOfReason = {
+  invalid_argument: Code.InvalidArgument,
+  not_found: Code.NotFound,
+  already_exists: Code.AlreadyExists,
+  no_space: Code.ResourceExhausted,
+  busy: Code.FailedPrecondition,
+  has_dependents: Code.FailedPrecondition,
+  precondition: Code.FailedPrecondition,
+  aborted: Code.Aborted,
+  unavailable: Code.Unavailable,
+  timeout: Code.Unavailable,
+  unauthenticated: Code.Unavailable,
+  permission_denied: Code.Unavailable,
+  unimplemented: Code.Unimplemented,
+  internal: Code.Internal,
+} as const satisfies Record<Reason, Code>;
+
+/**
+ * What the control plane's codes mean to a CSI caller. Three differ. A limit of the control plane's own is not the
+ * caller's deadline: the call may be repeated at once. That it refuses our credential is our trouble, not the caller's,
+ * and may be mended meanwhile. The sidecars take these for passing.
+ */
+const codeOfControlPlane: Readonly<Partial<Record<Code, Code>>> = {
+  [Code.DeadlineExceeded]: Code.Unavailable,
+  [Code.Unauthenticated]: Code.Unavailable,
+  [Code.PermissionDenied]: Code.Unavailable,
+  [Code.Canceled]: Code.Unavailable,
+  [Code.Unknown]: Code.Internal,
+};
+
+/** A size that cannot be had whatever the pool holds: CSI has a code for it that the control plane has not. */
+export function outOfRange(message: string): ConnectError {
+  return new ConnectError(message, Code.OutOfRange);
+}
+
+export function toCsiError(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (error instanceof ControlPlaneError) {
+    const code = codeOfControlPlane[error.code] ?? error.code;
+    return new ConnectError(withHint(error.message, error.hint), code, undefined, undefined, error);
+  }
+  if (error instanceof StorageError) {
+    return new ConnectError(withHint(error.message, error.hint), codeOfReason[error.reason], undefined, undefined, error);
+  }
+  return new ConnectError("internal error; see the driver's log", Code.Internal, undefined, undefined, error);
+}
+
+/** Kubernetes shows the message alone, in the events of a pod or claim. */
+function withHint(message: string, hint: string | undefined): string {
+  return hint === undefined || hint === "" ? message : `${message}. ${hint}`;
+}
