@@ -1,8 +1,9 @@
 import { newId, StorageError, type Backoff, type Logger, type OperationId } from "@zfsilo/lib";
 import { isOpen, Runner, type JournalEntry, type OperationState, type RunnerObserver, type Workflow } from "@zfsilo/try";
 import type { CommandRecord, OperationStore } from "../store/stores.ts";
+import { Claims, newClaim, type Claim, type Claimed } from "./claims.ts";
 import { fingerprint } from "./fingerprint.ts";
-import { traced } from "./trace.ts";
+import { traced, type Progress, type StepTrace } from "./trace.ts";
 
 export interface Started<C> {
   readonly operation: OperationId;
@@ -25,26 +26,19 @@ export interface Earlier {
 export type FindEarlier = () => Promise<Earlier | undefined>;
 
 export interface Request {
-  /** Resource name that only one operation at a time may work on. */
+  /** Resource name that only one operation at a time may work on, and that the operation is about. */
   readonly subject: string;
+  /** What else nobody may work on meanwhile. The journal keeps it: it holds after a crash too. */
+  readonly holds?: readonly string[];
+  /** What others may use at the same time, and nobody may hold. For as long as the process lives: what is used is in the record. */
+  readonly shares?: readonly string[];
   readonly kind: string;
   /** What was asked, without anything made up per call: identical requests have equal ones. */
   readonly input: unknown;
 }
 
-interface Claim {
-  readonly print: string;
-  answer: Promise<unknown>;
-  /** It finishes what an earlier request began, and its answer is that request's and nobody's. */
-  readonly recovers: boolean;
-  operation: OperationId | undefined;
-  /** Resolves when the claim has an operation, or ends without having needed one. */
-  readonly decided: Promise<void>;
-  decide(): void;
-}
-
 /** An operation that is open, or may be, and that nothing runs. */
-export type Unfinished = Pick<JournalEntry, "id" | "kind" | "subject" | "fingerprint">;
+export type Unfinished = Pick<JournalEntry, "id" | "kind" | "subject" | "holds" | "fingerprint">;
 
 export interface OperationsOptions<D> {
   readonly store: OperationStore;
@@ -71,10 +65,11 @@ export type OperationListener = (entry: JournalEntry) => void;
 export class Operations<D> {
   readonly #options: OperationsOptions<D>;
   readonly #runner: Runner<D>;
-  readonly #claims = new Map<string, Claim>();
+  readonly #claims = new Claims();
   /** Operations that are open although nothing runs them: left by a dead process, or stuck. At most one a subject. */
   readonly #unfinished = new Map<string, Unfinished>();
   readonly #commands = new Map<OperationId, CommandRecord[]>();
+  readonly #progress = new Map<OperationId, Progress>();
   readonly #listeners = new Map<OperationId, Set<OperationListener>>();
 
   constructor(options: OperationsOptions<D>) {
@@ -90,17 +85,24 @@ export class Operations<D> {
         stepEnded: (entry, step, how) => options.observer?.stepEnded(entry, step, how),
       },
       aroundStep: (entry, step, work) =>
-        traced({ step, commands: this.#commandsOf(entry.id) }, () => options.aroundStep?.(entry, step, work) ?? work()),
+        traced(this.#traceOf(entry, step), () => options.aroundStep?.(entry, step, work) ?? work()),
       ...(options.undoBackoff === undefined ? {} : { undoBackoff: options.undoBackoff }),
     });
   }
 
-  /** Claims the subject, then runs `work`, which checks the ground and begins what workflows it needs, one after another. */
+  /** Claims the subjects, then runs `work`, which checks the ground and begins what workflows it needs, one after another. */
   async submit<R>(request: Request, work: (begin: Begin<D>, earlier: FindEarlier) => Promise<R>): Promise<R> {
-    const print = fingerprint([request.kind, request.input]);
+    const print = fingerprint([request.kind, request.subject, request.input]);
     for (;;) {
-      const running = this.#claims.get(request.subject);
-      if (running === undefined) break;
+      const claimed = this.#wantedBy(request);
+      const running = this.#claims.inTheWay(claimed);
+      if (running === undefined) {
+        const claim = newClaim(print);
+        this.#claims.take(claim, claimed);
+        const answer = this.#work(request, claim, claimed, work);
+        claim.answer = answer;
+        return answer;
+      }
       if (running.print === print) {
         if (!running.recovers) return running.answer as Promise<R>;
         // What is finished there is an earlier call's; whether this one has still to act shows after that.
@@ -111,21 +113,16 @@ export class Operations<D> {
       // It still checks its ground, and may find that there is nothing to do: then there is no operation to be refused by.
       await running.decided;
     }
-    const claim = newClaim(print);
-    this.#claims.set(request.subject, claim);
-    const answer = this.#work(request, claim, work);
-    claim.answer = answer;
-    return answer;
   }
 
   /** Learns what a dead process left. From then on nothing acts on those subjects before their operation is finished. */
   async load(): Promise<void> {
-    for (const entry of await this.#options.store.listOpen()) this.#unfinished.set(entry.subject, entry);
+    for (const entry of await this.#options.store.listOpen()) this.#remember(entry);
   }
 
   /** Tries to finish everything that is open and runs nowhere, a few at a time. Resolves whether or not that worked. */
   async retryUnfinished(): Promise<void> {
-    const subjects = [...this.#unfinished.keys()];
+    const subjects = this.unfinished().map(({ subject }) => subject);
     const worker = async (): Promise<void> => {
       for (let next = subjects.pop(); next !== undefined; next = subjects.pop()) await this.retry(next);
     };
@@ -135,34 +132,41 @@ export class Operations<D> {
   /** Tries once more to finish what is open on the subject. Resolves whether or not that worked. */
   async retry(subject: string): Promise<void> {
     const left = this.#unfinished.get(subject);
-    if (left === undefined || this.#claims.has(subject)) return;
+    if (left === undefined) return;
+    const claimed = { alone: subjectsOf(left), shared: [] };
+    if (this.#claims.inTheWay(claimed) !== undefined) return;
     const claim = newClaim(left.fingerprint, left.id);
-    this.#claims.set(subject, claim);
-    const ended = this.#recover(left, claim);
+    this.#claims.take(claim, claimed);
+    const ended = this.#recover(left, claim, claimed);
     claim.answer = ended;
     await ended;
   }
 
-  async #recover(left: Unfinished, claim: Claim): Promise<void> {
+  async #recover(left: Unfinished, claim: Claim, claimed: Claimed): Promise<void> {
     try {
       await this.#finish(left);
     } catch (error) {
       const { id, subject } = left;
       this.#options.log.error({ err: error, operation: id, subject }, "operation could not be finished yet");
     } finally {
-      this.#claims.delete(left.subject);
+      this.#claims.release(claim, claimed);
       claim.decide();
     }
   }
 
   /** The operation that works on the subject now, or was left open on it. */
   openOn(subject: string): OperationId | undefined {
-    return this.#claims.get(subject)?.operation ?? this.#unfinished.get(subject)?.id;
+    return this.#claims.on(subject)?.operation ?? this.#unfinished.get(subject)?.id;
   }
 
-  /** Subjects with an open operation that nothing runs. */
+  /** How much of a long step is done, while it runs. */
+  progressOf(id: OperationId): Progress | undefined {
+    return this.#progress.get(id);
+  }
+
+  /** Operations that are open and that nothing runs. */
   unfinished(): readonly Unfinished[] {
-    return [...this.#unfinished.values()];
+    return [...new Map([...this.#unfinished.values()].map((entry) => [entry.id, entry])).values()];
   }
 
   /** Calls `listener` on each change until the returned function is called. */
@@ -178,23 +182,39 @@ export class Operations<D> {
   /** Lets each running operation reach a step boundary. */
   async stop(signal: AbortSignal): Promise<void> {
     await this.#runner.stop(signal);
-    await Promise.allSettled([...this.#claims.values()].map(({ answer }) => Promise.race([answer, aborted(signal)])));
+    await Promise.allSettled([...this.#claims.all()].map(({ answer }) => Promise.race([answer, aborted(signal)])));
   }
 
-  async #work<R>(request: Request, claim: Claim, work: (begin: Begin<D>, earlier: FindEarlier) => Promise<R>): Promise<R> {
+  async #work<R>(
+    request: Request,
+    claim: Claim,
+    claimed: Claimed,
+    work: (begin: Begin<D>, earlier: FindEarlier) => Promise<R>,
+  ): Promise<R> {
     const begin: Begin<D> = async (workflow, context) => {
       const id = newId("operation");
       claim.operation = id;
       claim.decide();
-      return { operation: id, context: await this.#run(workflow, id, request.subject, claim.print, context) };
+      return { operation: id, context: await this.#run(workflow, id, request, claim.print, context) };
     };
     try {
       await this.#finishBefore(request, claim);
       return await work(begin, () => this.#findEarlier(request.subject, claim.print));
     } finally {
-      this.#claims.delete(request.subject);
+      this.#claims.release(claim, claimed);
       claim.decide();
     }
+  }
+
+  /** With what an operation left open on one of the subjects holds, since that one is finished first. */
+  #wantedBy({ subject, holds = [], shares = [] }: Request): Claimed {
+    const alone = new Set([subject, ...holds]);
+    for (const left of this.#leftOn([subject, ...holds, ...shares])) for (const held of subjectsOf(left)) alone.add(held);
+    return { alone, shared: shares.filter((shared) => !alone.has(shared)) };
+  }
+
+  #leftOn(subjects: readonly string[]): ReadonlySet<Unfinished> {
+    return new Set(subjects.flatMap((subject) => this.#unfinished.get(subject) ?? []));
   }
 
   async #findEarlier(subject: string, print: string): Promise<Earlier | undefined> {
@@ -206,64 +226,84 @@ export class Operations<D> {
   async #run<C extends object>(
     workflow: Workflow<C, D>,
     id: OperationId,
-    subject: string,
+    { subject, holds = [] }: Request,
     print: string,
     context: C,
   ): Promise<C> {
+    const held = holds.length === 0 ? {} : { holds };
     try {
-      return await this.#runner.run(workflow, { id, subject, fingerprint: print, context });
+      return await this.#runner.run(workflow, { id, subject, ...held, fingerprint: print, context });
     } catch (error) {
       // Until the journal was asked nobody knows whether it is open, also when it is the journal that failed.
-      this.#unfinished.set(subject, { id, kind: workflow.kind, subject, fingerprint: print });
-      await this.#readAgain(id, subject);
+      const left = { id, kind: workflow.kind, subject, ...held, fingerprint: print };
+      this.#remember(left);
+      await this.#readAgain(left);
       throw error;
     } finally {
+      this.#progress.delete(id);
       await this.#keepCommands(id);
     }
   }
 
   /** Keeps in mind as unfinished what the journal holds open, because that is what a restart would go by. */
-  async #readAgain(id: OperationId, subject: string): Promise<JournalEntry | undefined> {
-    const written = await this.#options.store.find(id);
+  async #readAgain(left: Unfinished): Promise<JournalEntry | undefined> {
+    const written = await this.#options.store.find(left.id);
     if (written === undefined || !isOpen(written.state)) {
-      this.#unfinished.delete(subject);
+      for (const subject of subjectsOf(left)) this.#unfinished.delete(subject);
       return undefined;
     }
-    this.#unfinished.set(subject, written);
+    this.#remember(written);
     return written;
   }
 
+  #remember(left: Unfinished): void {
+    for (const subject of subjectsOf(left)) this.#unfinished.set(subject, left);
+  }
+
   /** Nothing acts on a subject whose last operation is open: that one is finished first, or the request is refused. */
-  async #finishBefore(request: Request, claim: Claim): Promise<void> {
-    const left = this.#unfinished.get(request.subject);
-    if (left === undefined) return;
-    claim.operation = left.id;
-    claim.decide();
-    try {
-      await this.#finish(left);
-    } catch (error) {
-      throw new StorageError("unavailable", `${request.kind} ${request.subject}: finish operations/${left.id} first`, {
-        cause: error,
-        details: { operation: `operations/${left.id}` },
-        hint: "An earlier operation on it is stuck and is tried again with every call; mend what it reports.",
-      });
+  async #finishBefore({ kind, subject, holds = [], shares = [] }: Request, claim: Claim): Promise<void> {
+    for (const left of this.#leftOn([subject, ...holds, ...shares])) {
+      claim.operation = left.id;
+      claim.decide();
+      try {
+        await this.#finish(left);
+      } catch (error) {
+        throw new StorageError("unavailable", `${kind} ${subject}: finish operations/${left.id} first`, {
+          cause: error,
+          details: { operation: `operations/${left.id}` },
+          hint: "An earlier operation on it is stuck and is tried again with every call; mend what it reports.",
+        });
+      }
     }
   }
 
-  async #finish({ id, kind, subject }: Unfinished): Promise<void> {
+  async #finish(unfinished: Unfinished): Promise<void> {
+    const { id, kind, subject } = unfinished;
     const workflow = this.#options.workflows.get(kind);
     if (workflow === undefined) {
       throw new StorageError("internal", `finish operations/${id}: no workflow is called ${kind}`);
     }
-    const left = await this.#readAgain(id, subject);
+    const left = await this.#readAgain(unfinished);
     if (left === undefined) return;
     this.#options.log.warn({ operation: id, kind, subject }, "finishing an open operation");
     try {
       await this.#runner.recover(workflow, left);
     } finally {
-      await this.#readAgain(id, subject);
+      await this.#readAgain(left);
+      this.#progress.delete(id);
       await this.#keepCommands(id);
     }
+  }
+
+  #traceOf(entry: JournalEntry, step: string): StepTrace {
+    return {
+      step,
+      commands: this.#commandsOf(entry.id),
+      onProgress: (progress) => {
+        this.#progress.set(entry.id, { ...progress, step });
+        this.#changed(entry);
+      },
+    };
   }
 
   #commandsOf(id: OperationId): CommandRecord[] {
@@ -290,12 +330,8 @@ export class Operations<D> {
   }
 }
 
-function newClaim(print: string, recovering?: OperationId): Claim {
-  let decide = (): void => undefined;
-  const decided = new Promise<void>((resolve) => {
-    decide = resolve;
-  });
-  return { print, answer: Promise.resolve(), recovers: recovering !== undefined, operation: recovering, decided, decide };
+function subjectsOf({ subject, holds = [] }: Unfinished): readonly string[] {
+  return [subject, ...holds];
 }
 
 function inProgress(request: Request, operation: OperationId): StorageError {

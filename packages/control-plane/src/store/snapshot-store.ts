@@ -43,7 +43,7 @@ export class SqlSnapshotStore implements SnapshotStore {
   }
 
   async *each(): AsyncIterable<SnapshotRecord> {
-    yield* this.#batches<SnapshotRow, SnapshotRecord>("*", "state <> 'creating' and", snapshotFrom);
+    for await (const row of this.#rows()) if (row.state !== "creating") yield snapshotFrom(row);
   }
 
   async ofDataset(host: HostId, dataset: string): Promise<readonly SnapshotRecord[]> {
@@ -70,13 +70,10 @@ export class SqlSnapshotStore implements SnapshotStore {
   }
 
   async *identities(): AsyncIterable<SnapshotIdentity> {
-    type Row = Pick<SnapshotRow, "id" | "host_id" | "dataset" | "handle">;
-    yield* this.#batches<Row, SnapshotIdentity>("id, host_id, dataset, handle", "", (row) => ({
-      id: row.id as SnapshotId,
-      hostId: row.host_id as HostId,
-      dataset: row.dataset,
-      handle: row.handle as SnapshotIdentity["handle"],
-    }));
+    for await (const row of this.#rows()) {
+      const { id, hostId, dataset, handle } = snapshotFrom(row);
+      yield { id, hostId, dataset, handle };
+    }
   }
 
   async countByCondition(): Promise<Readonly<Record<string, number>>> {
@@ -86,14 +83,12 @@ export class SqlSnapshotStore implements SnapshotStore {
     return Object.fromEntries(rows.map(({ reason, count }) => [reason, count]));
   }
 
-  async *#batches<Row extends { id: string }, T>(columns: string, where: string, read: (row: Row) => T): AsyncIterable<T> {
+  async *#rows(): AsyncIterable<SnapshotRow> {
     let after = "";
     for (;;) {
-      const rows = await this.#database.read<Row>(
-        `select ${columns} from snapshots where ${where} id > ? order by id limit ${batchSize}`,
-        [after],
-      );
-      yield* rows.map(read);
+      const sql = `select * from snapshots where id > ? order by id limit ${batchSize}`;
+      const rows = await this.#database.read<SnapshotRow>(sql, [after]);
+      yield* rows;
       const last = rows.at(-1);
       if (last === undefined || rows.length < batchSize) return;
       after = last.id;
