@@ -1,1 +1,1 @@
-export {};
+export { serve, type Rotation, type ServeOptions } from "./serving.ts";

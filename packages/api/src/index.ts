@@ -1,4 +1,5 @@
 export * from "./gen/google/rpc/error_details_pb.ts";
+export * from "./gen/zfsilo/v1/agent_service_pb.ts";
 export * from "./gen/zfsilo/v1/condition_pb.ts";
 export * from "./gen/zfsilo/v1/host_service_pb.ts";
 export * from "./gen/zfsilo/v1/operation_service_pb.ts";

@@ -1,10 +1,15 @@
+export { checkArgv, missingProgramHint } from "./argv.ts";
+export { CallLimit } from "./call-limit.ts";
 export * from "./command-error.ts";
 export { errnoName, errnoNumber } from "./errno.ts";
 export * from "./executor.ts";
 export { batchArgv, byByteOrder, checkFileOperations, defaultDirectoryMode, defaultMaxBytes } from "./file-operations.ts";
+export * from "./file-messages.ts";
 export { LocalExecutor } from "./local.ts";
 export { quoteArgument } from "./quote.ts";
 export * from "./recording.ts";
+export { Slots } from "./slots.ts";
 export { SshExecutor } from "./ssh.ts";
 export * from "./ssh-connection.ts";
 export { connectSsh, type SshTarget } from "./ssh2-connection.ts";
+export { systemPath } from "./system-path.ts";

@@ -1,3 +1,4 @@
+export * from "./async-queue.ts";
 export * from "./assert-never.ts";
 export * from "./bytes.ts";
 export * from "./errors.ts";

@@ -1,4 +1,6 @@
-import type { OperationId } from "@zfsilo/lib";
+import type { EnrolRequest, ServeRequest } from "@zfsilo/api";
+import type { HostId, OperationId } from "@zfsilo/lib";
+import type { AgentLink } from "../machines/agent/agent-link.ts";
 import type { HostRecord } from "../store/model.ts";
 
 /** What the services need of the rest of the control plane. */
@@ -40,4 +42,14 @@ export interface OperationWatch {
 export interface HostObserver {
   hostChanged(host: HostRecord): void;
   hostRemoved(host: HostRecord): void;
+}
+
+/** Decides which agents may serve which hosts. */
+export interface AgentAdmission {
+  /** The host whose agent shows this Authorization header. Throws unauthenticated. */
+  admit(authorization: string | null): Promise<HostId>;
+  /** Takes a join token in. Throws unauthenticated, or precondition when the host has an agent already. */
+  enrol(request: EnrolRequest): Promise<HostId>;
+  /** Each message that came over a host's stream. */
+  received(host: HostId, link: AgentLink, message: ServeRequest): Promise<void>;
 }

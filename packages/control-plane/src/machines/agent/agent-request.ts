@@ -1,0 +1,120 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { FileBatchAnswerSchema, OutputStream, type RequestFailure, type ServeRequest } from "@zfsilo/api";
+import { CommandError, FileOperationError, fileResultFromMessage, type Argv, type FileOperation, type FileResult, type RunResult } from "@zfsilo/command";
+import { reasons, StorageError, type Reason } from "@zfsilo/lib";
+import type { AgentRequest } from "./agent-link.ts";
+
+type Message = ServeRequest["message"];
+
+/** What every request has: an end, told by a promise. */
+abstract class Pending<T> implements AgentRequest {
+  readonly result: Promise<T>;
+  protected readonly host: string;
+  protected readonly argv: Argv;
+  #resolve: (result: T) => void = () => undefined;
+  #reject: (error: unknown) => void = () => undefined;
+
+  constructor(host: string, argv: Argv) {
+    this.host = host;
+    this.argv = argv;
+    this.result = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Whoever asked may have stopped waiting.
+    this.result.catch(() => undefined);
+  }
+
+  receive(message: Message): void {
+    try {
+      if (message.case === "failure") this.#reject(this.failure(message.value));
+      else this.take(message);
+    } catch (error) {
+      this.#reject(new CommandError("internal", this.host, this.argv, "unknown", error));
+    }
+  }
+
+  lost(error: Error): void {
+    this.#reject(new CommandError("unavailable", this.host, this.argv, "unknown", error));
+  }
+
+  protected abstract take(message: Message): void;
+
+  protected succeed(result: T): void {
+    this.#resolve(result);
+  }
+
+  protected failure(failure: RequestFailure): StorageError {
+    const { message, hint, mayHaveHappened, refused } = failure;
+    const reason = reasonOf(failure.reason);
+    const cause = new StorageError(reason, message, refused ? { details: { reason: "AGENT_REFUSED" } } : {});
+    return new CommandError(reason, this.host, this.argv, mayHaveHappened ? "unknown" : "not_started", cause, hint === "" ? undefined : hint);
+  }
+}
+
+/** A command: its output as it comes, until its exit. */
+export class PendingCommand extends Pending<RunResult> {
+  readonly #maxBytes: number;
+  readonly #output = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
+  readonly #sizes = { stdout: 0, stderr: 0 };
+
+  constructor(host: string, argv: Argv, maxBytes: number) {
+    super(host, argv);
+    this.#maxBytes = maxBytes;
+  }
+
+  protected take(message: Message): void {
+    if (message.case === "output") {
+      const name = message.value.stream === OutputStream.STDERR ? "stderr" : "stdout";
+      this.#sizes[name] += message.value.data.length;
+      // The agent keeps the limit: one that does not must not fill our memory.
+      if (this.#sizes[name] > this.#maxBytes) throw new Error(`more than ${this.#maxBytes} bytes on ${name}`);
+      this.#output[name].push(message.value.data);
+    } else if (message.case === "exit") {
+      const text = (name: "stdout" | "stderr"): string => Buffer.concat(this.#output[name]).toString("utf8");
+      this.succeed({ exitCode: message.value.exitCode, stdout: text("stdout"), stderr: text("stderr") });
+    }
+  }
+}
+
+/** Most bytes of a batch's results, far above any walk of a host. */
+const maxAnswerBytes = 128 << 20;
+
+/** A file batch: its results, in pieces. */
+export class PendingFiles extends Pending<readonly FileResult[]> {
+  readonly #operations: readonly FileOperation[];
+  readonly #pieces: Uint8Array[] = [];
+  #size = 0;
+
+  constructor(host: string, argv: Argv, operations: readonly FileOperation[]) {
+    super(host, argv);
+    this.#operations = operations;
+  }
+
+  protected take(message: Message): void {
+    if (message.case !== "files") return;
+    const { data, last } = message.value;
+    this.#size += data.length;
+    if (this.#size > maxAnswerBytes) throw new Error(`the answer has more than ${maxAnswerBytes} bytes`);
+    this.#pieces.push(data);
+    if (!last) return;
+    const { results } = fromBinary(FileBatchAnswerSchema, Buffer.concat(this.#pieces));
+    if (results.length !== this.#operations.length) throw new Error(`${results.length} results of ${this.#operations.length} operations`);
+    this.succeed(this.#operations.map((operation, index) => fileResultFromMessage(operation, results[index] ?? missing())));
+  }
+
+  protected override failure(failure: RequestFailure): StorageError {
+    const operation = this.#operations[failure.index];
+    if (failure.errno === "" || operation === undefined) return super.failure(failure);
+    return new FileOperationError(this.host, failure.index, operation, failure.errno);
+  }
+}
+
+function missing(): never {
+  throw new Error("a result is missing");
+}
+
+/** A newer agent may know more words than we do. */
+function reasonOf(text: string): Reason {
+  return reasons.find((reason) => reason === text) ?? "internal";
+}

@@ -1,0 +1,30 @@
+import { LocalExecutor } from "@zfsilo/command";
+import { executorContract } from "@zfsilo/command/contract";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loopback } from "../agent/loopback.ts";
+
+executorContract({
+  name: "AgentExecutor over a stream",
+  make: async () => {
+    const dir = await mkdtemp(join(tmpdir(), "zfsilo-agent-"));
+    const loop = await loopback();
+    const local = new LocalExecutor(loop.host);
+    const stop = new AbortController();
+    const served = loop.serve(local, stop.signal);
+    await served.welcomed;
+    return {
+      executor: loop.executor,
+      dir,
+      close: async () => {
+        await loop.executor.close();
+        stop.abort(new Error("the test is over"));
+        await served.ended;
+        await local.close();
+        await loop[Symbol.asyncDispose]();
+        await rm(dir, { recursive: true, force: true });
+      },
+    };
+  },
+});
