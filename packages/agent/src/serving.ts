@@ -72,7 +72,8 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
           await options.rotation.accepted();
           outbox.push(create(ServeRequestSchema, { message: { case: "credentialInUse", value: {} } }));
           break;
-        default:
+        case "credit":
+        case undefined:
           options.log.warn({ message: message.case }, "a message of the control plane is not known to this version");
       }
     }

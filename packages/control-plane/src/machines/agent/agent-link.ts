@@ -80,7 +80,10 @@ export class AgentLink {
       case "heartbeat":
         if (message.value.answerWanted) this.send({ case: "heartbeat", value: {} });
         return;
-      default:
+      case "hello":
+      case "credentialOffer":
+      case "credentialInUse":
+      case undefined:
         return;
     }
   }
