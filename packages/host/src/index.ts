@@ -21,6 +21,7 @@ export { mountsOfDevice, type Mount } from "./mount/mountinfo.ts";
 export { Mounts, type BindMount, type DeviceMount, type MountsOptions } from "./mount/mounts.ts";
 export type { CheckState, HostCheck } from "./preflight/check.ts";
 export { checkHost, type HostRequirements } from "./preflight/preflight.ts";
+export { ZfsClones, type CloneSpec } from "./zfs/clones.ts";
 export { childOf, parentOf, parseDatasetName, parsePoolName, poolOf, type DatasetName, type PoolName } from "./zfs/names.ts";
 export {
   parseZfsOptions,
@@ -30,6 +31,23 @@ export {
   type ZfsOptions,
 } from "./zfs/options.ts";
 export type { DatasetSpace, Owner, Pool, Zvol } from "./zfs/parse.ts";
+export {
+  datasetOf,
+  handleOf,
+  parseHoldTag,
+  parseSnapshotName,
+  snapshotOf,
+  type HoldTag,
+  type SnapshotName,
+} from "./zfs/snapshot-name.ts";
+export type { ZfsSnapshot } from "./zfs/snapshot-parse.ts";
+export {
+  SnapshotInUseError,
+  ZfsSnapshots,
+  type Destroyed,
+  type ExpectedSnapshot,
+  type SnapshotProperties,
+} from "./zfs/snapshots.ts";
 export { Zfs, type ExpectedOwner, type UserProperties, type UserPropertyName, type VolumeSpec } from "./zfs/zfs.ts";
 export { largestThickVolume, thickReservation, type PoolLayout, type StripeLayout } from "./zpool/reservation.ts";
 export { stripesOf, type PoolStatus, type ScrubStatus, type VdevStatus } from "./zpool/status.ts";

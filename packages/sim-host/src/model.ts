@@ -77,6 +77,8 @@ export interface SnapshotDoc {
   content?: string;
   volsize?: string;
   holds: Record<string, number>;
+  /** Destroyed with -d while it had clones or holds. */
+  deferred?: boolean;
 }
 
 export type DeviceDoc = ZvolDevice | DiskDevice;

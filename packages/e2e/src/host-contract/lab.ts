@@ -9,7 +9,10 @@ import {
   parseDatasetName,
   parseHostPath,
   parseIqn,
+  snapshotOf,
   Zfs,
+  ZfsClones,
+  ZfsSnapshots,
   type BlockDevice,
   type Chap,
   type DatasetName,
@@ -18,6 +21,9 @@ import {
   type Iqn,
   type NodeRecord,
   type Session,
+  type SnapshotName,
+  type ZfsOptions,
+  type ZfsSnapshot,
   type Zvol,
 } from "@zfsilo/host";
 import { bytes, errorChain, KeyedMutex, newVolumeHandle, retry, Secret, type Bytes, type VolumeHandle } from "@zfsilo/lib";
@@ -51,6 +57,12 @@ export interface NewVolume {
   readonly sparse?: boolean;
 }
 
+export interface NewClone {
+  readonly sizeBytes?: Bytes;
+  readonly sparse?: boolean;
+  readonly options?: ZfsOptions;
+}
+
 /** The lab of the suite that runs, for tests that are declared before it is open. */
 export type CurrentLab = () => Lab;
 
@@ -59,6 +71,8 @@ export class Lab {
   readonly world: HostWorld;
   readonly o: CallOptions = { signal: new AbortController().signal };
   readonly zfs: Zfs;
+  readonly snapshots: ZfsSnapshots;
+  readonly clones: ZfsClones;
   readonly lio: LioTarget;
   readonly iscsi: Iscsi;
   /** Of the target: zvols. */
@@ -79,6 +93,8 @@ export class Lab {
     this.world = world;
     const { target, initiator } = world;
     this.zfs = new Zfs(target);
+    this.snapshots = new ZfsSnapshots(target);
+    this.clones = new ZfsClones(target);
     this.lio = new LioTarget(target);
     this.iscsi = new Iscsi(initiator);
     const quick = { firstMs: 20, maxMs: 250, limitMs: 4000 };
@@ -138,6 +154,32 @@ export class Lab {
     const target = parseIqn(`iqn.2026-01.io.zfsilo.contract:${handle}`);
     const devicePath = this.zvols.zvolPath(dataset);
     return { handle, dataset, owner, zvol, spec: { handle, target, devicePath, portals: [this.world.portal] } };
+  }
+
+  /** A snapshot of ours, `snap_HANDLE`, which goes when the test ends if nothing holds it. */
+  async snapshot(volume: Pick<Volume, "dataset">, handle: string): Promise<{ name: SnapshotName; handle: string; taken: ZfsSnapshot }> {
+    const name = snapshotOf(volume.dataset, handle);
+    this.defer(() => this.dropSnapshot(name));
+    const [taken] = await this.snapshots.create([name], { "zfsilo:snapshot": `snap_${handle}` }, this.o);
+    if (taken === undefined) throw new Error(`no snapshot ${name}`);
+    return { name, handle, taken };
+  }
+
+  /** Destroys a snapshot, whosever it is, with its holds. */
+  async dropSnapshot(name: SnapshotName): Promise<void> {
+    if ((await this.snapshots.find(name, this.o)) === undefined) return;
+    const tags = (await this.snapshots.holds([name], this.o)).get(name) ?? [];
+    for (const tag of tags) await this.command(this.world.target, "zfs", "release", tag, name);
+    await this.command(this.world.target, "zfs", "destroy", name);
+  }
+
+  async clone(snapshot: SnapshotName, options: NewClone = {}): Promise<Pick<Volume, "handle" | "dataset" | "owner" | "zvol">> {
+    const { handle, dataset, owner } = this.newOwner();
+    this.defer(() => this.zfs.destroyOwnedVolume(dataset, owner, this.o));
+    const userProperties = { "zfsilo:volume": owner.volume, "zfsilo:cluster": owner.cluster };
+    using _turn = await this.#creates.acquire(this.world.pool);
+    const zvol = await this.clones.clone({ snapshot, dataset, sparse: true, options: {}, userProperties, ...options }, this.o);
+    return { handle, dataset, owner, zvol };
   }
 
   async exported(options: NewVolume & { readonly authentication?: boolean } = {}): Promise<Volume> {

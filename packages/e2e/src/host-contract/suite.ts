@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect } from "vitest";
 import { blockDeviceContract } from "./block-device.ts";
+import { cloneContract } from "./clones.ts";
 import { configfsContract } from "./configfs.ts";
 import { executorFileContract } from "./executor.ts";
 import { filesystemContract } from "./filesystem.ts";
@@ -10,6 +11,7 @@ import { leftOver } from "./left-over.ts";
 import { lioContract } from "./lio.ts";
 import { lioPartialContract } from "./lio-partial.ts";
 import { mountContract } from "./mount.ts";
+import { snapshotContract } from "./snapshots.ts";
 import type { HostWorld } from "./world.ts";
 import { zfsContract } from "./zfs.ts";
 
@@ -43,6 +45,8 @@ export function hostContract(name: string, make: () => Promise<HostWorld>): void
     });
 
     zfsContract(current);
+    snapshotContract(current);
+    cloneContract(current);
     blockDeviceContract(current);
     configfsContract(current);
     lioContract(current);

@@ -7,7 +7,7 @@ export type DatasetName = string & { readonly [nameBrand]: "dataset" };
 export type PoolName = string & { readonly [nameBrand]: "pool" };
 
 /** ZFS_MAX_DATASET_NAME_LEN is 256 with the terminating NUL (include/sys/fs/zfs.h, ZFS 2.1). */
-const maxLength = 255;
+export const maxNameLength = 255;
 /** zfs(8) also allows a space, which udev rewrites in the /dev/zvol link: refused. */
 const component = /^[A-Za-z0-9_.:-]+$/;
 /** Words that zpool(8) reserves, or that begin a vdev specification. */
@@ -15,7 +15,7 @@ const reservedPool = /^(?:mirror|raidz|draid|spare|log)/;
 
 /** Checks the naming rules of zfs(8) and zpool(8). The error names `field`. */
 export function parseDatasetName(text: string, field = "dataset"): DatasetName {
-  if (text.length > maxLength) throw invalidField(field, `longer than ${maxLength} characters`);
+  if (text.length > maxNameLength) throw invalidField(field, `longer than ${maxNameLength} characters`);
   if (text.includes("@") || text.includes("#")) throw invalidField(field, "a snapshot or bookmark is not expected here");
   const [pool, ...rest] = text.split("/");
   checkPool(pool ?? "", field);
@@ -29,7 +29,7 @@ export function parseDatasetName(text: string, field = "dataset"): DatasetName {
 }
 
 export function parsePoolName(text: string, field = "pool"): PoolName {
-  if (text.length > maxLength) throw invalidField(field, `longer than ${maxLength} characters`);
+  if (text.length > maxNameLength) throw invalidField(field, `longer than ${maxNameLength} characters`);
   checkPool(text, field);
   return text as PoolName;
 }

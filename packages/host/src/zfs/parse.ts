@@ -92,7 +92,7 @@ export function parseProperties(stdout: string): PropertiesByDataset {
  * Dataset by dataset, as `zfs get` prints them, so that of thousands only one is held in pieces at a time. Checked by hand:
  * a schema for each of 23 lines a volume would take longer than everything else.
  */
-function* eachDataset(stdout: string): Generator<readonly [name: string, Readonly<Record<string, Property>>]> {
+export function* eachDataset(stdout: string): Generator<readonly [name: string, Readonly<Record<string, Property>>]> {
   let current: string | undefined;
   let properties: Record<string, Property> = {};
   for (const line of eachLine(stdout)) {
@@ -183,7 +183,7 @@ export function parseSpace(properties: Readonly<Record<string, Property>>): Data
 }
 
 /** Only what was set on this very dataset speaks for it: a child inherits user properties of its parent. */
-function localValue(property: Property | undefined): string | undefined {
+export function localValue(property: Property | undefined): string | undefined {
   return property?.source === "local" ? property.value : undefined;
 }
 

@@ -1,15 +1,12 @@
 import { CommandOutputError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
 import { formatBytes, invalidField, pauses, StorageError, type Bytes } from "@zfsilo/lib";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
-import { hasControlCharacter } from "../control-characters.ts";
-import { Tool } from "../tool.ts";
-import { zfsFailures } from "./errors.ts";
+import { assignments, requireUserProperties } from "./assignments.ts";
 import { parentOf, poolOf, type DatasetName, type PoolName } from "./names.ts";
 import type { ZfsOptions } from "./options.ts";
 import {
   eachZvol,
   parsePools,
-  parseProperties,
   parseSpace,
   parseZvol,
   poolColumns,
@@ -21,6 +18,7 @@ import {
   type Property,
   type Zvol,
 } from "./parse.ts";
+import { ZfsReader } from "./reader.ts";
 
 export interface VolumeSpec {
   readonly dataset: DatasetName;
@@ -50,17 +48,17 @@ const volumesPerTurn = 200;
 /** zfs and zpool. Every argument order and output is listed in COMMANDS.md. */
 export class Zfs {
   readonly #executor: Executor;
-  readonly #tool: Tool;
+  readonly #reader: ZfsReader;
 
   constructor(executor: Executor) {
     this.#executor = executor;
-    this.#tool = new Tool(executor, zfsFailures);
+    this.#reader = new ZfsReader(executor);
   }
 
   /** The version of the user-space tools, e.g. `2.1.11-1`. */
   async version(o: CallOptions): Promise<string> {
     const argv: Argv = ["zfs", "version"];
-    const stdout = await this.#tool.run("read the ZFS version", argv, o);
+    const stdout = await this.#reader.tool.run("read the ZFS version", argv, o);
     const version = /^zfs-(\S+)$/m.exec(stdout)?.[1];
     if (version === undefined) throw new CommandOutputError(this.#executor.host, { argv, output: stdout });
     return version;
@@ -69,23 +67,18 @@ export class Zfs {
   /** The imported pools. */
   async listPools(o: CallOptions): Promise<Pool[]> {
     const argv: Argv = ["zpool", "list", "-Hp", "-o", poolColumns];
-    return this.#read(argv, await this.#tool.run("list pools", argv, o), parsePools);
+    return this.#reader.read(argv, await this.#reader.tool.run("list pools", argv, o), parsePools);
   }
 
   /** Undefined when no pool of this name is imported. */
   async findPool(name: PoolName, o: CallOptions): Promise<Pool | undefined> {
-    const argv: Argv = ["zpool", "list", "-Hp", "-o", poolColumns, name];
-    const result = await this.#tool.exit(argv, o);
-    if (result.exitCode === 0) return this.#read(argv, result.stdout, parsePools)[0];
-    const failure = this.#tool.failure(`read pool ${name}`, argv, result);
-    if (failure.reason === "not_found") return undefined;
-    throw failure;
+    return await this.#reader.findPool(name, o);
   }
 
   /** Space of a file system (or pool root). Undefined when it does not exist in its imported pool. */
   async findDatasetSpace(dataset: DatasetName, o: CallOptions): Promise<DatasetSpace | undefined> {
     const { argv, stdout, properties } = await this.#findProperties(dataset, spaceColumns, o);
-    return properties === undefined ? undefined : this.#read(argv, stdout, () => parseSpace(properties));
+    return properties === undefined ? undefined : this.#reader.read(argv, stdout, () => parseSpace(properties));
   }
 
   /**
@@ -97,13 +90,13 @@ export class Zfs {
     if (present !== undefined) return this.#requireFilesystem(dataset, present);
     const argv: Argv = ["zfs", "create", "-o", "mountpoint=none", "-o", "canmount=off", dataset];
     try {
-      await this.#tool.run(`create file system ${dataset}`, argv, o);
+      await this.#reader.tool.run(`create file system ${dataset}`, argv, o);
     } catch (error) {
       // Another caller may have made it between the look and the create.
       if (!(error instanceof StorageError) || error.reason !== "already_exists") throw error;
     }
     const made = await this.findDatasetSpace(dataset, o);
-    if (made === undefined) throw this.#error("internal", `create file system ${dataset}: it is not there afterwards`);
+    if (made === undefined) throw this.#reader.error("internal", `create file system ${dataset}: it is not there afterwards`);
     return this.#requireFilesystem(dataset, made);
   }
 
@@ -125,11 +118,11 @@ export class Zfs {
       ...assignments({ ...settable, ...spec.userProperties }).flatMap((assignment) => ["-o", assignment]),
       spec.dataset,
     ];
-    await this.#tool.run(`create volume ${spec.dataset}`, argv, o);
+    await this.#reader.tool.run(`create volume ${spec.dataset}`, argv, o);
     const made = await this.getVolume(spec.dataset, o);
     if (made.sizeBytes !== spec.sizeBytes) {
       const sizes = `asked for ${spec.sizeBytes} bytes, got ${made.sizeBytes}`;
-      throw this.#error("invalid_argument", `create volume ${spec.dataset}: ${sizes}`, {
+      throw this.#reader.error("invalid_argument", `create volume ${spec.dataset}: ${sizes}`, {
         hint: `Use a multiple of the volume block size, ${made.volblocksizeBytes} bytes.`,
       });
     }
@@ -144,13 +137,13 @@ export class Zfs {
     const { argv, stdout, properties } = await this.#findProperties(dataset, volumeColumns, o);
     if (properties === undefined) return undefined;
     const type = properties["type"]?.value;
-    if (type !== "volume") throw this.#error("precondition", `read volume ${dataset}: it is a ${type ?? "dataset"}`);
-    return this.#read(argv, stdout, () => parseZvol(dataset, properties));
+    if (type !== "volume") throw this.#reader.error("precondition", `read volume ${dataset}: it is a ${type ?? "dataset"}`);
+    return this.#reader.read(argv, stdout, () => parseZvol(dataset, properties));
   }
 
   async getVolume(dataset: DatasetName, o: CallOptions): Promise<Zvol> {
     const volume = await this.findVolume(dataset, o);
-    if (volume === undefined) throw this.#error("not_found", `read volume ${dataset}: it does not exist`);
+    if (volume === undefined) throw this.#reader.error("not_found", `read volume ${dataset}: it does not exist`);
     return volume;
   }
 
@@ -158,10 +151,10 @@ export class Zfs {
   async listVolumes(parent: DatasetName, o: CallOptions): Promise<Zvol[]> {
     const columns = ["-o", "name,property,value,source", volumeColumns];
     const argv: Argv = ["zfs", "get", "-Hp", "-d", "1", "-t", "volume", ...columns, parent];
-    const result = await this.#tool.exit(argv, { ...o, timeoutMs: o.timeoutMs ?? 120_000, maxOutputBytes: 64 << 20 });
+    const result = await this.#reader.tool.exit(argv, { ...o, timeoutMs: o.timeoutMs ?? 120_000, maxOutputBytes: 64 << 20 });
     if (result.exitCode !== 0) {
-      const failure = this.#tool.failure(`list volumes of ${parent}`, argv, result);
-      if (failure.reason === "not_found") await this.#requirePool(parent, o);
+      const failure = this.#reader.tool.failure(`list volumes of ${parent}`, argv, result);
+      if (failure.reason === "not_found") await this.#reader.requirePool(`read ${parent}`, poolOf(parent), o);
       throw failure;
     }
     return await this.#readVolumes(argv, result.stdout);
@@ -175,13 +168,13 @@ export class Zfs {
     const present = await this.getVolume(dataset, o);
     if (sizeBytes < present.sizeBytes) {
       const sizes = `${formatBytes(present.sizeBytes)} to ${formatBytes(sizeBytes)}`;
-      throw this.#error("invalid_argument", `grow volume ${dataset}: from ${sizes} would shrink it`);
+      throw this.#reader.error("invalid_argument", `grow volume ${dataset}: from ${sizes} would shrink it`);
     }
     if (sizeBytes === present.sizeBytes) return present;
-    await this.#tool.run(`grow volume ${dataset}`, ["zfs", "set", `volsize=${sizeBytes}`, dataset], o);
+    await this.#reader.tool.run(`grow volume ${dataset}`, ["zfs", "set", `volsize=${sizeBytes}`, dataset], o);
     const grown = await this.getVolume(dataset, o);
     if (grown.sizeBytes !== sizeBytes) {
-      throw this.#error("internal", `grow volume ${dataset}: asked for ${sizeBytes} bytes, it has ${grown.sizeBytes}`);
+      throw this.#reader.error("internal", `grow volume ${dataset}: asked for ${sizeBytes} bytes, it has ${grown.sizeBytes}`);
     }
     return grown;
   }
@@ -191,16 +184,16 @@ export class Zfs {
     requireUserProperties(user);
     const wanted = assignments({ ...options, ...user });
     if (wanted.length === 0) return await this.getVolume(dataset, o);
-    await this.#tool.run(`set properties of ${dataset}`, ["zfs", "set", ...wanted, dataset], o);
+    await this.#reader.tool.run(`set properties of ${dataset}`, ["zfs", "set", ...wanted, dataset], o);
     const { argv, stdout, properties } = await this.#findProperties(dataset, volumeColumns, o);
-    if (properties === undefined) throw this.#error("not_found", `read volume ${dataset}: it does not exist`);
+    if (properties === undefined) throw this.#reader.error("not_found", `read volume ${dataset}: it does not exist`);
     for (const [name, value] of Object.entries({ ...options, ...user })) {
       const { value: found, source } = properties[name] ?? { value: "-", source: "-" };
       if (found !== value || source !== "local") {
-        throw this.#error("internal", `set ${name} of ${dataset}: it reads back as ${found} (${source})`);
+        throw this.#reader.error("internal", `set ${name} of ${dataset}: it reads back as ${found} (${source})`);
       }
     }
-    return this.#read(argv, stdout, () => parseZvol(dataset, properties));
+    return this.#reader.read(argv, stdout, () => parseZvol(dataset, properties));
   }
 
   /**
@@ -220,7 +213,7 @@ export class Zfs {
     if (mine && (owner.guid === undefined || owner.guid === volume.guid)) return;
     const whose = volume.owner === undefined ? "nobody" : `volume ${volume.owner.volume} of cluster ${volume.owner.cluster}`;
     const why = mine ? `its guid is ${volume.guid}, not ${owner.guid ?? ""}` : `it belongs to ${whose}`;
-    throw this.#error("precondition", `use ${volume.dataset} for volume ${owner.volume}: ${why}`, {
+    throw this.#reader.error("precondition", `use ${volume.dataset} for volume ${owner.volume}: ${why}`, {
       hint: "A dataset is used or destroyed only when its zfsilo:volume and zfsilo:cluster properties are ours.",
     });
   }
@@ -231,9 +224,9 @@ export class Zfs {
     const argv: Argv = ["zfs", "destroy", dataset];
     const waits = pauses(busyBackoff);
     for (;;) {
-      const result = await this.#tool.exit(argv, o);
+      const result = await this.#reader.tool.exit(argv, o);
       if (result.exitCode === 0) break;
-      const failure = this.#tool.failure(`destroy volume ${dataset}`, argv, result);
+      const failure = this.#reader.tool.failure(`destroy volume ${dataset}`, argv, result);
       if (failure.reason === "not_found") break;
       const pause = failure.reason === "busy" ? waits.next() : undefined;
       if (pause === undefined || pause.done === true) throw failure;
@@ -242,49 +235,22 @@ export class Zfs {
       await sleep(pause.value, undefined, { signal: o.signal });
     }
     if ((await this.findVolume(dataset, o)) !== undefined) {
-      throw this.#error("internal", `destroy volume ${dataset}: it is still there`);
+      throw this.#reader.error("internal", `destroy volume ${dataset}: it is still there`);
     }
   }
 
-  /**
-   * One command answers both "is the dataset there" and "is its pool imported": zfs get prints what it found of the names
-   * given and complains about the others.
-   */
   async #findProperties(
     dataset: DatasetName,
     columns: string,
     o: CallOptions,
   ): Promise<{ argv: Argv; stdout: string; properties: Readonly<Record<string, Property>> | undefined }> {
-    const pool = poolOf(dataset);
-    const names = dataset === (pool as string) ? [pool] : [pool, dataset];
-    const argv: Argv = ["zfs", "get", "-Hp", "-o", "name,property,value,source", columns, ...names];
-    const result = await this.#tool.exit(argv, o);
-    const failure = result.exitCode === 0 ? undefined : this.#tool.failure(`read ${dataset}`, argv, result);
-    if (failure !== undefined && failure.reason !== "not_found") throw failure;
-    const found = this.#read(argv, result.stdout, parseProperties);
-    if (!found.has(pool)) throw this.#poolMissing(dataset, failure);
-    const properties = found.get(dataset);
-    const saidAbsent = result.stderr.includes(`cannot open '${dataset}': dataset does not exist`);
-    if (properties === undefined && !saidAbsent) {
-      throw new CommandOutputError(this.#executor.host, { argv, output: result.stdout });
-    }
-    return { argv, stdout: result.stdout, properties };
-  }
-
-  async #requirePool(dataset: DatasetName, o: CallOptions): Promise<void> {
-    if ((await this.findPool(poolOf(dataset), o)) === undefined) throw this.#poolMissing(dataset);
-  }
-
-  #poolMissing(dataset: DatasetName, cause?: unknown): StorageError {
-    return this.#error("unavailable", `read ${dataset}: pool ${poolOf(dataset)} is not imported`, {
-      hint: "Import the pool on the host (zpool import).",
-      ...(cause === undefined ? {} : { cause }),
-    });
+    const { argv, stdout, properties } = await this.#reader.findProperties(poolOf(dataset), [dataset], columns, o);
+    return { argv, stdout, properties: properties.get(dataset) };
   }
 
   #requireFilesystem(dataset: DatasetName, space: DatasetSpace): DatasetSpace {
     if (space.type !== "filesystem") {
-      throw this.#error("precondition", `use ${dataset} as a parent of volumes: it is a ${space.type}`);
+      throw this.#reader.error("precondition", `use ${dataset} as a parent of volumes: it is a ${space.type}`);
     }
     return space;
   }
@@ -301,37 +267,5 @@ export class Zfs {
       throw new CommandOutputError(this.#executor.host, { argv, output }, error);
     }
     return volumes;
-  }
-
-  #read<T>(argv: Argv, stdout: string, parse: (stdout: string) => T): T {
-    try {
-      return parse(stdout);
-    } catch (error) {
-      throw new CommandOutputError(this.#executor.host, { argv, output: stdout }, error);
-    }
-  }
-
-  #error(
-    reason: StorageError["reason"],
-    doing: string,
-    more: { readonly hint?: string; readonly cause?: unknown } = {},
-  ): StorageError {
-    const { host } = this.#executor;
-    return new StorageError(reason, `on ${host}: ${doing}`, { details: { host }, ...more });
-  }
-}
-
-function assignments(properties: Readonly<Record<string, string>>): string[] {
-  return Object.keys(properties)
-    .sort()
-    .map((name) => `${name}=${properties[name] ?? ""}`);
-}
-
-/** zfsprops(7): a user property's value is at most 8192 bytes. Tabs and newlines would break `zfs get -H`. */
-function requireUserProperties(properties: UserProperties): void {
-  for (const [name, value] of Object.entries(properties)) {
-    if (hasControlCharacter(value)) throw invalidField(name, "has a control character");
-    if (value === "" || value === "-") throw invalidField(name, "is empty");
-    if (Buffer.byteLength(value) > 8191) throw invalidField(name, "is longer than 8191 bytes");
   }
 }

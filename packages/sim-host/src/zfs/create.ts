@@ -62,6 +62,7 @@ function setVolumeSize(props: Record<string, string>, text: string, sparse: bool
   // zfs create rounds up without a word; zfs set does not.
   const size = ((asked + blockSize - 1n) / blockSize) * blockSize;
   props["volsize"] = size.toString();
+  if (props["refreservation"] === "auto") props["refreservation"] = thickReservation(size, blockSize).toString();
   if (!sparse) props["refreservation"] ??= thickReservation(size, blockSize).toString();
 }
 

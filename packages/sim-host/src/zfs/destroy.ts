@@ -4,13 +4,15 @@ import type { DatasetDoc } from "../model.ts";
 import { done, parseOptions, ToolFailure, type Program } from "../program.ts";
 import { UnmodelledError } from "../failure.ts";
 import { clonesOf, descendants, getDataset, removeDataset, snapshotKey, snapshotsOf } from "./datasets.ts";
+import { bytesNewerThan, generationOf, heldBySnapshots, newestGeneration, piecesOf, snapshotContent } from "./lineage.ts";
 import { adjustSpace } from "./space.ts";
 
 export const zfsDestroy: Program = (machine, args) => {
-  const options = parseOptions("zfs destroy", args, { flags: ["-r"] });
+  const options = parseOptions("zfs destroy", args, { flags: ["-r", "-d"] });
   const [name, ...more] = options.rest;
   if (name === undefined || more.length > 0) throw new ToolFailure(2, "missing or too many dataset arguments");
-  if (name.includes("@")) destroySnapshot(machine, name);
+  if (name.includes("@")) destroySnapshot(machine, name, options.flags.has("-d"));
+  else if (options.flags.has("-d")) throw new UnmodelledError("zfs destroy -d of a dataset");
   else destroyDataset(machine, name, options.flags.has("-r"));
   return done();
 };
@@ -44,6 +46,7 @@ function destroyDataset(machine: Machine, name: string, recursive: boolean): voi
     if (isBusy(machine, found)) throw new ToolFailure(1, `cannot destroy '${at}': dataset is busy`);
     for (const tag of snapshotsOf(machine, at)) removeSnapshot(machine, `${at}@${tag}`);
     removeDataset(machine, at, getDataset(machine, at));
+    if (found.origin !== undefined) reapSnapshot(machine, found.origin);
   }
 }
 
@@ -57,7 +60,7 @@ function isHeld(machine: Machine, snapshot: string): boolean {
   return Object.keys(machine.model.snapshots.get(snapshotKey(machine, snapshot))?.holds ?? {}).length > 0;
 }
 
-function destroySnapshot(machine: Machine, name: string): void {
+function destroySnapshot(machine: Machine, name: string, defer: boolean): void {
   if (/[%,]/.test(name)) throw new UnmodelledError(`zfs destroy ${name}`);
   const [dataset = ""] = name.split("@", 1);
   getDataset(machine, dataset);
@@ -65,6 +68,11 @@ function destroySnapshot(machine: Machine, name: string): void {
     throw new ToolFailure(1, "could not find any snapshots to destroy; check snapshot names.");
   }
   const clones = clonesOf(machine, name);
+  if (defer && (clones.length > 0 || isHeld(machine, name))) {
+    const snapshot = machine.model.snapshots.edit(snapshotKey(machine, name));
+    if (snapshot !== undefined) snapshot.deferred = true;
+    return;
+  }
   if (clones.length > 0) {
     const list = clones.join("\n");
     throw new ToolFailure(
@@ -76,37 +84,43 @@ function destroySnapshot(machine: Machine, name: string): void {
   removeSnapshot(machine, name);
 }
 
-/** With the last snapshot goes everything that only snapshots held; until then it stays charged. */
+/** A snapshot whose destruction was put off goes with its last clone and its last hold. */
+export function reapSnapshot(machine: Machine, name: string): void {
+  const deferred = machine.model.snapshots.get(snapshotKey(machine, name))?.deferred === true;
+  if (deferred && clonesOf(machine, name).length === 0 && !isHeld(machine, name)) removeSnapshot(machine, name);
+}
+
+/** What the snapshot alone held is free again. */
 export function removeSnapshot(machine: Machine, name: string): void {
   const { model } = machine;
   const [dataset = "", tag = ""] = name.split("@");
-  const snapshot = model.snapshots.get(snapshotKey(machine, name));
   const newest = snapshotsOf(machine, dataset).at(-1) === tag;
-  const remaining = snapshotsOf(machine, dataset).length - 1;
-  if (snapshot?.content !== undefined) dropContent(model, snapshot.content);
+  const content = snapshotContent(machine, name);
+  if (content !== undefined) dropContent(model, content);
   model.snapshots.delete(snapshotKey(machine, name));
-  adjustSpace(model, machine.at(dataset), ({ space }) => {
-    if (remaining === 0) {
-      space.snapshots = "0";
-      space.unique = space.referenced;
-    }
-  });
   const live = model.datasets.get(machine.at(dataset))?.content;
-  const content = newest && remaining === 0 && live !== undefined ? model.contents.edit(live) : undefined;
-  // Nothing shares the data any more: what is overwritten from here on is freed.
-  if (content !== undefined && live !== undefined) rejuvenate(machine, live, content.base, content.generation);
+  const since = newestGeneration(machine, dataset);
+  const last = snapshotsOf(machine, dataset).length === 0;
+  const held = heldBySnapshots(machine, dataset);
+  adjustSpace(model, machine.at(dataset), ({ space }) => {
+    space.snapshots = held.toString();
+    if (last) space.unique = space.referenced;
+    else if (newest) space.unique = bytesNewerThan(piecesOf(model, live), since).toString();
+  });
+  // What the newest one shared with the volume alone is freed when it is overwritten from here on.
+  if (newest && live !== undefined) rejuvenate(machine, live, since, generationOf(machine, live));
 }
 
-/** Marks everything a volume wrote itself as of its present generation. */
-function rejuvenate(machine: Machine, id: string, base: number, generation: number): void {
+/** Marks everything that a volume wrote after the generation `since` as of its present one. */
+function rejuvenate(machine: Machine, id: string, since: number, generation: number): void {
   const { blocks, files } = machine.model;
   for (const name of blocks.children(id)) {
     const block = blocks.edit(`${id}/${name}`);
-    if (block !== undefined && block.generation > base) block.generation = generation;
+    if (block !== undefined && block.generation > since) block.generation = generation;
   }
   const visit = (key: string): void => {
     const file = files.edit(key);
-    if (file !== undefined && file.generation > base) file.generation = generation;
+    if (file !== undefined && file.generation > since) file.generation = generation;
     for (const name of files.children(key)) visit(`${key}/${name}`);
   };
   visit(id);

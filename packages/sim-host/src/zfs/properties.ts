@@ -49,6 +49,7 @@ const rules: Readonly<Record<string, PropertyRule>> = {
   logicalreferenced: computed(all),
   compressratio: computed(all),
   refcompressratio: computed(all),
+  written: computed(all),
   usedbydataset: computed(live),
   usedbysnapshots: computed(live),
   usedbyrefreservation: computed(live),

@@ -45,6 +45,10 @@ function applySettings(machine: Machine, name: string, dataset: DatasetDoc, sett
     }
   }
   Object.assign(dataset.props, settings);
+  if (dataset.props["refreservation"] === "auto") {
+    const size = BigInt(dataset.props["volsize"] ?? "0");
+    dataset.props["refreservation"] = thickReservation(size, blockSizeOf(machine, name)).toString();
+  }
 }
 
 function checkVolumeSize(machine: Machine, name: string, volsize: string, subject: string): void {

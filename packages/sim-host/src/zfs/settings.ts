@@ -1,4 +1,3 @@
-import { UnmodelledError } from "../failure.ts";
 import { ToolFailure } from "../program.ts";
 import { canonicalName, isUserProperty, ruleOf, type DatasetKind } from "./properties.ts";
 import { parseSize } from "./size.ts";
@@ -50,7 +49,8 @@ function checkValue(name: string, value: string, kind: DatasetKind, subject: str
 }
 
 function checkNumber(name: string, text: string, refuse: (why: string) => never): string {
-  if (text === "auto" && name === "refreservation") throw new UnmodelledError("refreservation=auto");
+  // The caller knows the size it stands for.
+  if (text === "auto" && name === "refreservation") return text;
   const value = text === "none" ? 0n : parseSize(text);
   if (value === undefined) return refuse(`'${name}' must be a number`);
   if (name === "volblocksize" && (value < 512n || value > 1_048_576n || (value & (value - 1n)) !== 0n)) {

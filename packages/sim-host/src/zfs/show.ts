@@ -1,6 +1,7 @@
 import type { Machine } from "../machine.ts";
 import type { DatasetDoc, SnapshotDoc } from "../model.ts";
 import { clonesOf, effective, findDataset, snapshotKey } from "./datasets.ts";
+import { usedBySnapshot, writtenByDataset, writtenBySnapshot } from "./lineage.ts";
 import { isUserProperty, ruleOf, type DatasetKind } from "./properties.ts";
 import { available, usage } from "./space.ts";
 
@@ -96,6 +97,8 @@ function showComputed(machine: Machine, name: string, dataset: DatasetDoc, prope
       return fact(used.refreservation);
     case "usedbychildren":
       return fact(used.children);
+    case "written":
+      return fact(writtenByDataset(machine, name, dataset));
     case "compressratio":
     case "refcompressratio":
       return fact("1.00");
@@ -124,7 +127,9 @@ function showSnapshot(machine: Machine, name: string, snapshot: SnapshotDoc, pro
     case "createtxg":
       return fact(snapshot.createTxg);
     case "used":
-      return fact(snapshotUsed(machine, name));
+      return fact(usedBySnapshot(machine, name));
+    case "written":
+      return fact(writtenBySnapshot(machine, name));
     case "referenced":
     case "logicalreferenced":
       return fact(snapshot.referenced);
@@ -138,15 +143,8 @@ function showSnapshot(machine: Machine, name: string, snapshot: SnapshotDoc, pro
     case "userrefs":
       return fact(Object.keys(snapshot.holds).length);
     case "defer_destroy":
-      return fact("off");
+      return fact(snapshot.deferred === true ? "on" : "off");
     default:
       return absent;
   }
-}
-
-/** What would be freed with a snapshot. Known exactly for the only one; data that several share belongs to none. */
-function snapshotUsed(machine: Machine, name: string): string {
-  const [dataset = ""] = name.split("@", 1);
-  const only = machine.model.snapshots.children(machine.at(dataset)).length === 1;
-  return only ? (findDataset(machine, dataset)?.space.snapshots ?? "0") : "0";
 }

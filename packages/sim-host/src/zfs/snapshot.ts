@@ -1,5 +1,5 @@
 import { contentOf, copyContent, dropContent } from "../content.ts";
-import { KernelError } from "../failure.ts";
+import { KernelError, UnmodelledError } from "../failure.ts";
 import type { Machine } from "../machine.ts";
 import { done, parseOptions, ToolFailure, type Program } from "../program.ts";
 import { newDataset } from "./create.ts";
@@ -14,6 +14,7 @@ import {
   snapshotsOf,
 } from "./datasets.ts";
 import { removeSnapshot } from "./destroy.ts";
+import { heldBySnapshots } from "./lineage.ts";
 import { nameProblem } from "./name.ts";
 import { isUserProperty } from "./properties.ts";
 import { parseSettings } from "./settings.ts";
@@ -98,6 +99,7 @@ export const zfsClone: Program = (machine, args) => {
   if (parent === undefined || findDataset(machine, parent) === undefined) {
     throw new ToolFailure(1, `${subject}: parent does not exist`);
   }
+  if (findDataset(machine, parent)?.type === "volume") throw new ToolFailure(1, `${subject}: parent is not a filesystem`);
   const source = getDataset(machine, origin.split("@", 1)[0] ?? "");
   const props = parseSettings(options.values.get("-o") ?? [], source.type, subject, false);
   const blockSize = source.props["volblocksize"];
@@ -106,6 +108,7 @@ export const zfsClone: Program = (machine, args) => {
     ...(blockSize === undefined ? {} : { volblocksize: blockSize }),
     ...props,
   });
+  if (clone.props["refreservation"] === "auto") throw new UnmodelledError("zfs clone -o refreservation=auto");
   // A clone is sparse, and owns nothing until it is written to.
   clone.space = { referenced: "0", inherited: snapshot.referenced, unique: "0", snapshots: "0", children: "0" };
   clone.origin = origin;
@@ -142,42 +145,19 @@ export const zfsRollback: Program = (machine, args) => {
   for (const later of newer) removeSnapshot(machine, `${dataset}@${later}`);
   const { model } = machine;
   const live = getDataset(machine, dataset);
+  if (live.content !== undefined && snapshot.content !== undefined) {
+    const { generation, base } = contentOf(model, live.content);
+    const { fs } = contentOf(model, snapshot.content);
+    dropContent(model, live.content);
+    const restored = { owner: machine.at(dataset), generation: generation + 1, base, ...(fs === undefined ? {} : { fs }) };
+    copyContent(model, snapshot.content, live.content, restored);
+  }
+  const held = heldBySnapshots(machine, dataset);
   adjustSpace(model, machine.at(dataset), (changed) => {
     changed.space.referenced = (BigInt(snapshot.referenced) - BigInt(changed.space.inherited)).toString();
     changed.space.unique = "0";
-    changed.space.snapshots = "0";
+    changed.space.snapshots = held.toString();
     if (snapshot.volsize !== undefined) changed.props["volsize"] = snapshot.volsize;
   });
-  if (live.content === undefined || snapshot.content === undefined) return done();
-  const { generation, base } = contentOf(model, live.content);
-  const { fs } = contentOf(model, snapshot.content);
-  dropContent(model, live.content);
-  const restored = { owner: machine.at(dataset), generation: generation + 1, base, ...(fs === undefined ? {} : { fs }) };
-  copyContent(model, snapshot.content, live.content, restored);
   return done();
 };
-
-export const zfsHold: Program = (machine, args) => {
-  const [tag, name] = parseOptions("zfs hold", args, {}).rest;
-  if (tag === undefined || name === undefined) throw new ToolFailure(2, "missing tag or snapshot argument");
-  if (getSnapshot(machine, name).holds[tag] !== undefined) {
-    throw new ToolFailure(1, `cannot hold snapshot '${name}': tag already exists on this dataset`);
-  }
-  const snapshot = machine.model.snapshots.edit(snapshotKey(machine, name));
-  if (snapshot !== undefined) snapshot.holds[tag] = machine.seconds();
-  return done();
-};
-
-export const zfsRelease: Program = (machine, args) => {
-  const [tag, name] = parseOptions("zfs release", args, {}).rest;
-  if (tag === undefined || name === undefined) throw new ToolFailure(2, "missing tag or snapshot argument");
-  if (getSnapshot(machine, name).holds[tag] === undefined) {
-    throw new ToolFailure(1, `cannot release hold from snapshot '${name}': no such tag on this dataset`);
-  }
-  const snapshot = machine.model.snapshots.edit(snapshotKey(machine, name));
-  if (snapshot !== undefined) {
-    snapshot.holds = Object.fromEntries(Object.entries(snapshot.holds).filter(([key]) => key !== tag));
-  }
-  return done();
-};
-
