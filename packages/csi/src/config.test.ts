@@ -38,6 +38,7 @@ describe("parseFlags", () => {
     [["--cert-file=/c"], "--key-file: cert-file and key-file go together"],
     [["--max-volumes-per-node=-1"], "--max-volumes-per-node"],
     [["--mode=everything"], "--mode"],
+    [["--health-address=9809"], "--health-address: write ADDRESS:PORT"],
     [["--nonsense"], "read the command line"],
   ])("refuses %j", (flags, message) => {
     expect(() => parseFlags([...enough, ...flags])).toThrow(message);

@@ -1,6 +1,7 @@
 import { logLevels, StorageError } from "@zfsilo/lib";
 import { parseArgs } from "node:util";
 import { z } from "zod";
+import { healthAddressPattern } from "./endpoint/health-server.ts";
 
 /** Which services answer on the socket. Identity always does. */
 export const modes = ["controller", "node", "all"] as const;
@@ -37,6 +38,7 @@ const schema = z
       .regex(/^[a-z](?:[a-z0-9_-]{0,61}[a-z0-9])?$/, "write the id of this machine's host in the control plane")
       .optional(),
     "max-volumes-per-node": z.coerce.number().int().min(0).max(100_000).default(0),
+    "health-address": z.string().regex(healthAddressPattern, "write ADDRESS:PORT, or :PORT for every address").optional(),
     "log-level": z.enum(logLevels).default("info"),
   })
   .refine(({ mode, "node-id": nodeId }) => mode === "controller" || nodeId !== undefined, {
@@ -67,6 +69,7 @@ const options = {
   "driver-name": text,
   "node-id": text,
   "max-volumes-per-node": text,
+  "health-address": text,
   "log-level": text,
 } as const;
 

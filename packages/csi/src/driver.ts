@@ -3,6 +3,7 @@ import type { Logger } from "@zfsilo/lib";
 import type { CsiConfig } from "./config.ts";
 import { connectControlPlane } from "./control-plane.ts";
 import { callInterceptor } from "./endpoint/calls.ts";
+import { HealthServer } from "./endpoint/health-server.ts";
 import { UnixServer } from "./endpoint/unix-server.ts";
 import { ServerFeatures } from "./features.ts";
 import { identity } from "./identity/identity.ts";
@@ -23,5 +24,18 @@ export async function startDriver(config: CsiConfig, log: Logger): Promise<Drive
     },
   });
   await server.start(config.endpoint);
-  return { stop: () => server.stop(7_000) };
+  const health = await startHealth(config);
+  return {
+    async stop() {
+      await health?.stop();
+      await server.stop(7_000);
+    },
+  };
+}
+
+async function startHealth(config: CsiConfig): Promise<HealthServer | undefined> {
+  if (config["health-address"] === undefined) return undefined;
+  const health = new HealthServer(config.endpoint);
+  await health.start(config["health-address"]);
+  return health;
 }

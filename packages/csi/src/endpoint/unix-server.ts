@@ -97,7 +97,8 @@ async function removeStaleSocket(path: string): Promise<void> {
   await unlink(path);
 }
 
-function isAnswered(path: string): Promise<boolean> {
+/** Whether a process accepts connections there. */
+export function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect(path);
     socket.once("connect", () => {

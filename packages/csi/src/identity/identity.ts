@@ -40,10 +40,7 @@ export function identity({ config, controlPlane, features, log }: IdentityDeps):
       });
     },
 
-    /**
-     * An error would have the liveness probe restart this process, which cannot help while the control plane is away: that
-     * is told in `ready` alone.
-     */
+    /** For readiness. Liveness is HealthServer's: the sidecars wait for a driver that is not ready, but must not restart it. */
     async probe(_request, { signal }) {
       try {
         await controlPlane.server.getServerInfo({}, { signal, timeoutMs: probeLimitMs });
