@@ -49,7 +49,16 @@ const hostSchema = z
         knownHostsFile: z.string(),
       })
       .optional(),
-    pools: z.array(z.strictObject({ name: z.string(), parentDataset: z.string().default("") })).default([]),
+    pools: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          parentDataset: z.string().default(""),
+          quotaBytes: z.union([z.int().min(0), z.string().regex(/^\d{1,19}$/)]).transform(BigInt).optional(),
+          overcommitRatio: z.number().default(0),
+        }),
+      )
+      .default([]),
     portals: z.array(z.strictObject({ address: z.string(), port: z.int().default(0) })).default([]),
     initiatorIqn: z.string().default(""),
     allowedRoots: z.array(z.string()).default([]),
@@ -131,7 +140,8 @@ function configuredHost(host: z.infer<typeof hostSchema>, file: string, index: n
   const { id: hostId, local: _local, simulated, ssh, ...rest } = host;
   const connection: Connection = ssh !== undefined ? { kind: "ssh", ...ssh } : { kind: simulated === undefined ? "local" : "simulated" };
   const key = (field: string): string => `${file}: hosts[${index}].${camelCase(field)}`;
-  return { id: hostId, ...checkHostSpec({ ...rest, connection }, key) };
+  const pools = rest.pools.map(({ quotaBytes, ...pool }) => ({ ...pool, ...(quotaBytes !== undefined && { quotaBytes }) }));
+  return { id: hostId, ...checkHostSpec({ ...rest, pools, connection }, key) };
 }
 
 function camelCase(field: string): string {

@@ -8,6 +8,7 @@ import type { Config } from "./config.ts";
 import { seedHosts } from "./host/seed-hosts.ts";
 import { connectHost } from "./machines/connect.ts";
 import { Machines } from "./machines/machines.ts";
+import { PoolProbe } from "./machines/pool-probe.ts";
 import { HostProbes } from "./machines/probes.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { Metrics, type MetricSources } from "./metrics.ts";
@@ -29,7 +30,7 @@ import type { WorkflowDeps } from "./workflow/deps.ts";
 import { workflows } from "./workflow/workflows.ts";
 
 export const version = "0.1.0";
-const features = ["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations"];
+const features = ["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations", "pools"];
 
 export interface ControlPlaneOptions {
   readonly config: Config;
@@ -81,7 +82,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     connectHost(host, { world, sshAgentSocket, observer: metrics, answers: watch }),
   );
   const probes = new HostProbes(machines);
-  const metrics = new Metrics(metricSources(stores, probes));
+  const pools = new PoolProbe(machines);
+  const metrics = new Metrics(metricSources(stores, pools));
   const deps: WorkflowDeps = { volumes, hosts, machines, clusterId, turns: new KeyedMutex() };
   const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
   const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
@@ -99,7 +101,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     tokens: new Tokens([admin.known, ...config.tokens]),
     calls: metrics,
     metrics: () => metrics.collect(),
-    service: { hosts, capacity: probes, log, version, clusterId, features },
+    service: { hosts, volumes, pools, log, version, clusterId, features },
+    pools: { hosts, volumes, pools, log },
     hosts: { hosts, volumes, probe: probes, observer: machines },
     operations: { operations: stores.operations, watch: operations },
     volumes: volumeService({ ...requests, reconciler }),
@@ -156,7 +159,7 @@ function observe(metrics: Metrics): RunnerObserver {
 /** A host that does not answer must not hold up a scrape. */
 const scrapeLimitMs = 5_000;
 
-function metricSources({ volumes, hosts, operations }: Stores, probes: HostProbes): MetricSources {
+function metricSources({ volumes, hosts, operations }: Stores, pools: PoolProbe): MetricSources {
   return {
     volumesByStatus: () => volumes.countByStatus(),
     volumesByCondition: () => volumes.countByCondition(),
@@ -174,8 +177,11 @@ function metricSources({ volumes, hosts, operations }: Stores, probes: HostProbe
       const targets = (await hosts.all()).filter(({ roles }) => roles.includes("target"));
       const spaces = await Promise.allSettled(
         targets.map(async (host) => {
-          const found = await probes.capacity(host, undefined, AbortSignal.timeout(scrapeLimitMs));
-          return found.map(({ pool, sizeBytes, availableBytes }) => ({ host: host.id, pool, sizeBytes, freeBytes: availableBytes }));
+          const found = await pools.look(host, undefined, AbortSignal.timeout(scrapeLimitMs));
+          return found.flatMap(({ name, facts, spaces }) => {
+            const freeBytes = spaces.get(name)?.availableBytes ?? 0n;
+            return facts === undefined ? [] : [{ host: host.id, pool: name, sizeBytes: facts.sizeBytes, freeBytes }];
+          });
         }),
       );
       return spaces.flatMap((space) => (space.status === "fulfilled" ? space.value : []));

@@ -78,17 +78,42 @@ function checkSsh(ssh: Ssh, name: FieldName): Ssh {
   };
 }
 
+/** A pool may be there several times, with a parent dataset of its own each time; one does not lie in another. */
 function checkPools(pools: readonly PoolRef[], field: string): readonly PoolRef[] {
   checkCount(pools, field);
-  const checked = pools.map(({ name, parentDataset }, index) => {
+  const checked = pools.map(({ name, parentDataset, quotaBytes, overcommitRatio }, index): PoolRef => {
     const pool = parsePoolName(name, `${field}[${index}].name`);
     const parentField = `${field}[${index}].parent_dataset`;
     const parent = parseDatasetName(parentDataset === "" ? `${pool}/zfsilo` : parentDataset, parentField);
     if (poolOf(parent) !== pool) throw invalidField(parentField, `is not in the pool ${pool}`);
-    return { name: pool, parentDataset: parent };
+    return {
+      name: pool,
+      parentDataset: parent,
+      ...(quotaBytes !== undefined && { quotaBytes: checkQuota(quotaBytes, parent === (pool as string), `${field}[${index}].quota_bytes`) }),
+      ...checkRatio(overcommitRatio ?? 0, `${field}[${index}].overcommit_ratio`),
+    };
   });
-  refuseRepeated(checked.map(({ name }) => name), field);
+  const parents = checked.map(({ parentDataset }) => parentDataset);
+  refuseRepeated(parents, field);
+  for (const [index, parent] of parents.entries()) {
+    const outer = parents.find((other) => parent.startsWith(`${other}/`));
+    if (outer !== undefined) throw invalidField(`${field}[${index}].parent_dataset`, `lies in ${outer}, which is a parent dataset too`);
+  }
   return checked;
+}
+
+function checkQuota(quotaBytes: bigint, isRoot: boolean, field: string): bigint {
+  if (quotaBytes < 0n || quotaBytes >= 2n ** 63n) throw invalidField(field, `${quotaBytes} is not a size in bytes`);
+  if (isRoot && quotaBytes > 0n) throw invalidField(field, "the pool's root dataset belongs to more than zfsilo", "Choose a parent dataset in it.");
+  return quotaBytes;
+}
+
+/** 0 means the default. Three decimals, so that sums are made with integers. */
+function checkRatio(ratio: number, field: string): Pick<PoolRef, "overcommitRatio"> {
+  if (ratio === 0) return {};
+  if (!(ratio >= 0.1 && ratio <= 1000)) throw invalidField(field, `${ratio} is not between 0.1 and 1000`);
+  if (Math.abs(Math.round(ratio * 1000) - ratio * 1000) > 1e-6) throw invalidField(field, `${ratio} has more than three decimals`);
+  return { overcommitRatio: ratio };
 }
 
 function checkPortals(portals: readonly PortalRef[], field: string): readonly PortalRef[] {

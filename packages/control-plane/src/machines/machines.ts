@@ -1,4 +1,4 @@
-import { BlockDevices, Filesystems, Iscsi, LioTarget, Mounts, parseHostPath, Zfs, type HostPath } from "@zfsilo/host";
+import { BlockDevices, Filesystems, Iscsi, LioTarget, Mounts, parseHostPath, Zfs, Zpools, type HostPath } from "@zfsilo/host";
 import type { Executor } from "@zfsilo/command";
 import type { HostId } from "@zfsilo/lib";
 import type { HostRecord } from "../store/model.ts";
@@ -8,6 +8,7 @@ import type { HostStore } from "../store/stores.ts";
 export interface Machine {
   readonly executor: Executor;
   readonly zfs: Zfs;
+  readonly zpools: Zpools;
   readonly lio: LioTarget;
   readonly iscsi: Iscsi;
   readonly devices: BlockDevices;
@@ -72,6 +73,7 @@ export function machineOn(executor: Executor, roots: readonly HostPath[]): Machi
   return {
     executor,
     zfs: new Zfs(executor),
+    zpools: new Zpools(executor),
     lio: new LioTarget(executor),
     iscsi,
     devices: new BlockDevices(executor, iscsi),

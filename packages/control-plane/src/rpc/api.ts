@@ -1,5 +1,5 @@
 import type { ConnectRouter, Interceptor, ServiceImpl } from "@connectrpc/connect";
-import { health, HostService, OperationService, OrphanService, reflectionV1, reflectionV1alpha, Service, VolumeService } from "@zfsilo/api";
+import { health, HostService, OperationService, OrphanService, PoolService, reflectionV1, reflectionV1alpha, Service, VolumeService } from "@zfsilo/api";
 import type { Logger } from "@zfsilo/lib";
 import { healthService } from "./health.ts";
 import { hostService, type HostServiceDeps } from "./host-service.ts";
@@ -8,6 +8,7 @@ import { authInterceptor } from "./interceptors/auth.ts";
 import { callInterceptor, type CallObserver } from "./interceptors/call.ts";
 import { operationService, type OperationServiceDeps } from "./operation-service.ts";
 import { orphanService, type OrphanServiceDeps } from "./orphan-service.ts";
+import { poolService, type PoolServiceDeps } from "./pool-service.ts";
 import type { Readiness } from "./readiness.ts";
 import { Reflection } from "./reflection.ts";
 import { RpcServer } from "./server.ts";
@@ -25,6 +26,7 @@ export interface ApiOptions {
   readonly operations: Omit<OperationServiceDeps, "stopping">;
   readonly volumes: ServiceImpl<typeof VolumeService>;
   readonly orphans: OrphanServiceDeps;
+  readonly pools: PoolServiceDeps;
 }
 
 const described = [
@@ -33,6 +35,7 @@ const described = [
   VolumeService,
   OperationService,
   OrphanService,
+  PoolService,
   health.Health,
   reflectionV1.ServerReflection,
   reflectionV1alpha.ServerReflection,
@@ -59,6 +62,7 @@ function addServices(router: ConnectRouter, options: ApiOptions, stopping: Abort
   router.service(VolumeService, options.volumes);
   router.service(OperationService, operationService({ ...options.operations, stopping }));
   router.service(OrphanService, orphanService(options.orphans));
+  router.service(PoolService, poolService(options.pools));
   const names = new Set(described.map(({ typeName }) => typeName));
   router.service(health.Health, healthService(options.readiness, names, stopping));
   const reflection = new Reflection(described);

@@ -101,7 +101,12 @@ function specOf(host: Host, connectionNow?: Connection): HostSpec {
       return word;
     }),
     connection: connectionOf(host, connectionNow),
-    pools: host.pools.map(({ name, parentDataset }) => ({ name, parentDataset })),
+    pools: host.pools.map(({ name, parentDataset, quotaBytes, overcommitRatio }) => ({
+      name,
+      parentDataset,
+      overcommitRatio,
+      ...(quotaBytes !== undefined && { quotaBytes }),
+    })),
     portals: host.portals.map(({ address, port }) => ({ address, port })),
     initiatorIqn: host.initiatorIqn,
     allowedRoots: host.allowedRoots,

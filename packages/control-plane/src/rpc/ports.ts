@@ -1,6 +1,7 @@
 import type { EnrolRequest, ServeRequest } from "@zfsilo/api";
 import type { HostId, OperationId } from "@zfsilo/lib";
 import type { AgentLink } from "../machines/agent/agent-link.ts";
+import type { PoolProbe } from "../machines/pool-probe.ts";
 import type { HostRecord } from "../store/model.ts";
 
 /** What the services need of the rest of the control plane. */
@@ -19,19 +20,8 @@ export interface HostProbe {
   check(host: HostRecord, signal: AbortSignal): Promise<readonly HostCheckResult[]>;
 }
 
-export interface PoolCapacityResult {
-  readonly pool: string;
-  readonly availableBytes: bigint;
-  readonly usedBytes: bigint;
-  readonly sizeBytes: bigint;
-  /** As zpool prints it. */
-  readonly health: string;
-}
-
-/** Space in the pools of a host, or in the one named. Throws when the host does not answer. */
-export interface CapacityProbe {
-  capacity(host: HostRecord, pool: string | undefined, signal: AbortSignal): Promise<readonly PoolCapacityResult[]>;
-}
+/** Reads the pools of a host, or the one named. Throws when the host does not answer. */
+export type PoolReader = Pick<PoolProbe, "look" | "status">;
 
 /** Calls `listener` after each change of an operation until the returned function is called. */
 export interface OperationWatch {

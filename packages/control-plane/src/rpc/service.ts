@@ -4,19 +4,23 @@ import {
   GetCapacityResponseSchema,
   GetServerInfoResponseSchema,
   PoolCapacitySchema,
+  type GetCapacityRequest,
   type PoolCapacity,
   type Service,
 } from "@zfsilo/api";
-import { parsePoolName } from "@zfsilo/host";
+import { parseDatasetName, parsePoolName, parseZfsOptions } from "@zfsilo/host";
 import { invalidField, type Logger } from "@zfsilo/lib";
-import type { HostRecord } from "../store/model.ts";
-import type { HostStore } from "../store/stores.ts";
-import { parseHostName } from "./field.ts";
-import type { CapacityProbe } from "./ports.ts";
+import { creatableBytes, creatableInAll, largestVolume, parentCapacities, type VolumeShape } from "../machines/capacity.ts";
+import type { HostRecord, PoolRef } from "../store/model.ts";
+import type { Commitment, HostStore, VolumeStore } from "../store/stores.ts";
+import { checkLabels } from "./field.ts";
+import type { PoolReader } from "./ports.ts";
+import { poolReadLimitMs, targetHosts } from "./target-hosts.ts";
 
 export interface ServiceDeps {
   readonly hosts: HostStore;
-  readonly capacity: CapacityProbe;
+  readonly volumes: Pick<VolumeStore, "commitments">;
+  readonly pools: PoolReader;
   readonly log: Logger;
   readonly version: string;
   readonly clusterId: string;
@@ -31,40 +35,87 @@ export function service(deps: ServiceDeps): ServiceImpl<typeof Service> {
     },
 
     async getCapacity(request, { signal }) {
-      const pool = request.pool === "" ? undefined : parsePoolName(request.pool, "pool");
-      const hosts = await targetHosts(deps.hosts, request.host);
-      const wanted = hosts.filter(({ pools }) => pool === undefined || pools.some(({ name }) => name === pool));
-      if (request.host !== "" && wanted.length === 0) {
-        throw invalidField("pool", `${request.host} has no pool ${request.pool}`);
-      }
-      const pools = (await Promise.all(wanted.map((host) => poolsOf(deps, host, pool, signal)))).flat();
-      const readable = pools.filter(({ health }) => health !== unreachable);
-      const availableBytes = readable.reduce((sum, { availableBytes: bytes }) => sum + bytes, 0n);
-      return create(GetCapacityResponseSchema, { pools, availableBytes });
+      const asked = parseQuery(request);
+      const hosts = await targetHosts(deps.hosts, request.host, "host");
+      const wanted = hosts.filter((host) => host.pools.some(asked.wants) && hasLabels(host, asked.hostLabels));
+      if (request.host !== "" && wanted.length === 0) refuseNamed(request);
+      const commitments = await deps.volumes.commitments([]);
+      const found = await Promise.all(wanted.map((host) => capacityOf(deps, host, asked, commitments, signal)));
+      const pools = found.flatMap((one) => one.pools);
+      return create(GetCapacityResponseSchema, {
+        pools,
+        availableBytes: found.reduce((sum, one) => sum + one.availableBytes, 0n),
+        maximumVolumeBytes: pools.reduce((most, { maximumVolumeBytes: bytes }) => (bytes > most ? bytes : most), 0n),
+      });
     },
   };
 }
 
-const unreachable = "UNREACHABLE";
+interface Query {
+  readonly wants: (pool: PoolRef) => boolean;
+  readonly hostLabels: Readonly<Record<string, string>>;
+  readonly shape: VolumeShape;
+}
 
-async function targetHosts(hosts: HostStore, name: string): Promise<readonly HostRecord[]> {
-  if (name === "") return (await hosts.all()).filter(({ roles }) => roles.includes("target"));
-  const host = await hosts.get(parseHostName(name, "host"));
-  if (!host.roles.includes("target")) throw invalidField("host", `${name} is no target`);
-  return [host];
+function parseQuery(request: GetCapacityRequest): Query {
+  const name = request.pool === "" ? undefined : parsePoolName(request.pool, "pool");
+  const parent = request.parentDataset === "" ? undefined : parseDatasetName(request.parentDataset, "parent_dataset");
+  const size = request.volblocksizeBytes;
+  const options = size === 0n ? {} : parseZfsOptions({ volblocksize: size.toString() }, "volblocksize_bytes");
+  return {
+    wants: (pool) => (name === undefined || pool.name === name) && (parent === undefined || pool.parentDataset === parent),
+    hostLabels: checkLabels(request.hostLabels, "host_labels"),
+    shape: { sparse: request.sparse, volblocksize: options.volblocksize === undefined ? undefined : BigInt(options.volblocksize) },
+  };
+}
+
+function refuseNamed({ host, pool, parentDataset }: GetCapacityRequest): never {
+  if (pool !== "") throw invalidField("pool", `${host} has no pool ${pool}${parentDataset === "" ? "" : ` with ${parentDataset}`}, or not the labels asked for`);
+  if (parentDataset !== "") throw invalidField("parent_dataset", `${host} has no parent dataset ${parentDataset}, or not the labels asked for`);
+  throw invalidField("host", `${host} has no pool, or not the labels asked for`);
+}
+
+function hasLabels({ labels }: HostRecord, wanted: Readonly<Record<string, string>>): boolean {
+  return Object.entries(wanted).every(([key, value]) => labels[key] === value);
+}
+
+interface HostCapacity {
+  readonly pools: readonly PoolCapacity[];
+  readonly availableBytes: bigint;
 }
 
 /** One host that does not answer must not hide the space of the others. */
-async function poolsOf(deps: ServiceDeps, host: HostRecord, pool: string | undefined, signal: AbortSignal): Promise<PoolCapacity[]> {
+async function capacityOf(
+  deps: ServiceDeps,
+  host: HostRecord,
+  { wants, shape }: Query,
+  commitments: readonly Commitment[],
+  signal: AbortSignal,
+): Promise<HostCapacity> {
   const name = `hosts/${host.id}`;
   try {
-    const found = await deps.capacity.capacity(host, pool, signal);
-    return found.map((entry) => create(PoolCapacitySchema, { host: name, ...entry }));
+    const looks = await deps.pools.look(host, undefined, AbortSignal.any([signal, AbortSignal.timeout(poolReadLimitMs)]));
+    const refs = host.pools.filter(wants).map(({ parentDataset }) => parentDataset);
+    const parents = parentCapacities(host, looks, commitments).filter(({ parentDataset }) => refs.includes(parentDataset));
+    const pools = parents.map((parent) =>
+      create(PoolCapacitySchema, {
+        host: name,
+        pool: parent.pool,
+        parentDataset: parent.parentDataset,
+        availableBytes: creatableBytes(parent, shape),
+        usedBytes: parent.usedBytes,
+        sizeBytes: parent.sizeBytes,
+        health: parent.health,
+        maximumVolumeBytes: largestVolume(parent, shape),
+      }),
+    );
+    return { pools, availableBytes: creatableInAll(parents, shape) };
   } catch (error) {
     signal.throwIfAborted();
     deps.log.warn({ err: error, host: host.id }, "capacity could not be read");
-    return host.pools
-      .filter((entry) => pool === undefined || entry.name === pool)
-      .map((entry) => create(PoolCapacitySchema, { host: name, pool: entry.name, health: unreachable }));
+    const pools = host.pools
+      .filter(wants)
+      .map(({ name: pool, parentDataset }) => create(PoolCapacitySchema, { host: name, pool, parentDataset, health: "UNREACHABLE" }));
+    return { pools, availableBytes: 0n };
   }
 }

@@ -3,7 +3,7 @@ import type { EntityManager } from "typeorm";
 import { conditionFrom, fromJson, optionalJson } from "./column.ts";
 import { brokenConstraint, type Database } from "./database.ts";
 import { hostEntity, type HostRow } from "./entities.ts";
-import type { HostRecord } from "./model.ts";
+import type { HostRecord, PoolRef } from "./model.ts";
 import { listQuery, type ListOf } from "./query/list-query.ts";
 import type { PageTokens } from "./query/page-token.ts";
 import type { HostChange, HostStore, Page, PageRequest } from "./stores.ts";
@@ -108,6 +108,17 @@ function hostNotFound(id: HostId): StorageError {
   return new StorageError("not_found", `hosts/${id} does not exist`, { details: { host: `hosts/${id}` } });
 }
 
+/** JSON has no integers beyond 2^53: a quota is written as decimal text. */
+type StoredPool = Omit<PoolRef, "quotaBytes"> & { readonly quotaBytes?: string };
+
+function storedPool({ quotaBytes, ...pool }: PoolRef): StoredPool {
+  return { ...pool, ...(quotaBytes !== undefined && { quotaBytes: quotaBytes.toString() }) };
+}
+
+function poolFrom({ quotaBytes, ...pool }: StoredPool): PoolRef {
+  return { ...pool, ...(quotaBytes !== undefined && { quotaBytes: BigInt(quotaBytes) }) };
+}
+
 function hostRow(host: HostRecord): HostRow {
   return {
     id: host.id,
@@ -115,7 +126,7 @@ function hostRow(host: HostRecord): HostRow {
     labels: JSON.stringify(host.labels),
     roles: JSON.stringify(host.roles),
     connection: JSON.stringify(host.connection),
-    pools: JSON.stringify(host.pools),
+    pools: JSON.stringify(host.pools.map(storedPool)),
     portals: JSON.stringify(host.portals),
     initiator_iqn: host.initiatorIqn,
     allowed_roots: JSON.stringify(host.allowedRoots),
@@ -133,7 +144,7 @@ function hostFrom(row: HostRow): HostRecord {
     labels: fromJson(row.labels),
     roles: fromJson(row.roles),
     connection: fromJson(row.connection),
-    pools: fromJson(row.pools),
+    pools: fromJson<StoredPool[]>(row.pools).map(poolFrom),
     portals: fromJson(row.portals),
     initiatorIqn: row.initiator_iqn,
     allowedRoots: fromJson(row.allowed_roots),

@@ -21,6 +21,10 @@ export type Connection =
 export interface PoolRef {
   readonly name: string;
   readonly parentDataset: string;
+  /** Absent: nobody's business here. 0: none. */
+  readonly quotaBytes?: bigint;
+  /** Absent: 1. */
+  readonly overcommitRatio?: number;
 }
 
 export interface PortalRef {

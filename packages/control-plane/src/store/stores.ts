@@ -52,6 +52,14 @@ export type HostChange = Partial<
 
 export type VolumeIdentity = Pick<VolumeRecord, "id" | "handle" | "hostId" | "dataset" | "targetName">;
 
+/** Capacity that volumes of any state were promised under one parent dataset. */
+export interface Commitment {
+  readonly hostId: HostId;
+  readonly parent: string;
+  readonly volumes: number;
+  readonly bytes: bigint;
+}
+
 /** Volumes and their attachments. Every method is one short transaction; none spans a host command. */
 export interface VolumeStore {
   /** Throws already_exists when the id or the handle is taken. */
@@ -79,6 +87,8 @@ export interface VolumeStore {
   removeAttachment(volume: VolumeId, host: HostId): Promise<void>;
   /** How many volumes (any state) have their zvol on the host, and how many attachments it has. */
   countOn(host: HostId): Promise<{ readonly volumes: number; readonly attachments: number }>;
+  /** By host and parent dataset; the volumes in `except` are not counted. Costs the same however many volumes there are. */
+  commitments(except: readonly VolumeId[]): Promise<readonly Commitment[]>;
   countByStatus(): Promise<Readonly<Record<string, number>>>;
   /** Of the volumes whose condition is set, by its reason. */
   countByCondition(): Promise<Readonly<Record<string, number>>>;

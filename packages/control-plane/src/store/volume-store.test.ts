@@ -29,6 +29,23 @@ describe("volumes", () => {
     expect(await stores.volumes.get(volA)).toEqual(volume);
   });
 
+  it("are summed up under their parent datasets, also as they grow and go", async () => {
+    const [give, parent] = [parseHostId("hst_give"), "tank/zfsilo"];
+    await stores.volumes.insert(volumeRecord("vol_a", { dataset: `${parent}/0000000000000001`, capacityBytes: 2n ** 62n }));
+    await stores.volumes.insert(volumeRecord("vol_b", { dataset: `${parent}/0000000000000002`, capacityBytes: 2n ** 62n + 512n }));
+    await stores.volumes.insert(volumeRecord("vol_c", { dataset: "tank/gold/0000000000000003", capacityBytes: 1024n }));
+    const sums = async (...except: string[]) =>
+      [...(await stores.volumes.commitments(except.map((id) => parseVolumeId(id))))].sort((a, b) => (a.parent < b.parent ? 1 : -1));
+    const gold = { hostId: give, parent: "tank/gold", volumes: 1, bytes: 1024n };
+    expect(await sums()).toEqual([{ hostId: give, parent, volumes: 2, bytes: 2n ** 63n + 512n }, gold]);
+    expect(await sums("vol_b", "vol_none")).toEqual([{ hostId: give, parent, volumes: 1, bytes: 2n ** 62n }, gold]);
+    await stores.volumes.update(volA, { capacityBytes: 2n ** 62n + 4096n });
+    await stores.volumes.update(volA, { displayName: "a" });
+    await stores.volumes.remove(parseVolumeId("vol_b"));
+    await stores.volumes.remove(parseVolumeId("vol_c"));
+    expect(await sums()).toEqual([{ hostId: give, parent, volumes: 1, bytes: 2n ** 62n + 4096n }]);
+  });
+
   it("keep sizes that differ by one byte above 2^53 apart", async () => {
     await stores.volumes.insert(volumeRecord("vol_a", { capacityBytes: 2n ** 53n }));
     await stores.volumes.insert(volumeRecord("vol_b", { capacityBytes: 2n ** 53n + 1n }));

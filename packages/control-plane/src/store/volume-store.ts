@@ -1,12 +1,13 @@
 import { StorageError, type HostId, type SnapshotId, type VolumeHandle, type VolumeId } from "@zfsilo/lib";
 import type { EntityManager } from "typeorm";
+import { readCommitments } from "./commitments.ts";
 import { brokenConstraint, type Database } from "./database.ts";
 import { attachmentEntity, volumeEntity, type AttachmentRow, type VolumeRow } from "./entities.ts";
 import { statusOf, type AttachmentRecord, type VolumeRecord } from "./model.ts";
 import { compiledFilter, listQuery } from "./query/list-query.ts";
 import type { PageTokens } from "./query/page-token.ts";
 import type { SecretBox } from "./secret-box.ts";
-import type { Page, PageRequest, VolumeChange, VolumeIdentity, VolumeStore } from "./stores.ts";
+import type { Commitment, Page, PageRequest, VolumeChange, VolumeIdentity, VolumeStore } from "./stores.ts";
 import { volumeList } from "./volume-list.ts";
 import {
   attachmentRow,
@@ -179,6 +180,10 @@ export class SqlVolumeStore implements VolumeStore {
       [host, host],
     );
     return counts ?? { volumes: 0, attachments: 0 };
+  }
+
+  commitments(except: readonly VolumeId[]): Promise<readonly Commitment[]> {
+    return readCommitments(this.#database, except);
   }
 
   async countByCondition(): Promise<Readonly<Record<string, number>>> {

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseHostId } from "@zfsilo/lib";
+import { parsePoolName } from "@zfsilo/host";
+import { bytes, parseHostId } from "@zfsilo/lib";
+import type { PoolLook } from "../../src/machines/pool-probe.ts";
 import { attachmentRecord, volumeRecord } from "../../src/store/store-fixtures.ts";
 import { callJson, runningApi, type JsonAnswer, type RunningApi } from "./running-api.ts";
 
@@ -80,6 +82,19 @@ describe("hosts over Connect JSON", () => {
     ["OperationService/ListOperations", { filter: "state = MAYBE" }, "filter"],
     ["Service/GetCapacity", { pool: "-x" }, "pool"],
     ["Service/GetCapacity", { host: "give" }, "host"],
+    ["Service/GetCapacity", { volblocksizeBytes: "3000" }, 'volblocksize_bytes["volblocksize"]'],
+    ["Service/GetCapacity", { host: "hosts/hst_give", parentDataset: "tank/other" }, "parent_dataset"],
+    ["PoolService/GetPool", {}, "name"],
+    ["PoolService/GetPool", { name: "hosts/hst_give" }, "name"],
+    ["PoolService/ListPools", { parent: "pools/tank" }, "parent"],
+    ["HostService/UpdateHost", { host: { name: "hosts/hst_give", pools: [{ name: "tank", overcommitRatio: 0.01 }] }, updateMask: "pools" }, "host.pools[0].overcommit_ratio"],
+    ["HostService/UpdateHost", { host: { name: "hosts/hst_give", pools: [{ name: "tank", quotaBytes: "-1" }] }, updateMask: "pools" }, "host.pools[0].quota_bytes"],
+    ["HostService/UpdateHost", { host: { name: "hosts/hst_give", pools: [{ name: "tank" }, { name: "tank" }] }, updateMask: "pools" }, "host.pools[1]"],
+    [
+      "HostService/UpdateHost",
+      { host: { name: "hosts/hst_give", pools: [{ name: "tank" }, { name: "tank", parentDataset: "tank/zfsilo/a" }] }, updateMask: "pools" },
+      "host.pools[1].parent_dataset",
+    ],
   ])("%s refuses %j naming %s", async (method, message, field) => {
     await call("HostService/CreateHost", give);
     const before = await call("HostService/ListHosts", {});
@@ -111,11 +126,12 @@ describe("capacity", () => {
     await call("HostService/CreateHost", { ...give, hostId: "hst_down" });
     await call("HostService/CreateHost", { hostId: "hst_take", host: { roles: ["HOST_ROLE_INITIATOR"], simulated: {} } });
     const huge = 2n ** 62n;
-    api.ports.capacity = {
-      capacity: (host) =>
-        host.id === "hst_down"
-          ? Promise.reject(new Error("no route to host"))
-          : Promise.resolve([{ pool: "tank", availableBytes: huge, usedBytes: 1n, sizeBytes: huge + 1n, health: "ONLINE" }]),
+    const space = { type: "filesystem", availableBytes: bytes(huge), usedBytes: bytes(1), referencedBytes: bytes(1), quotaBytes: bytes(0), reservationBytes: bytes(0) };
+    const facts = { name: parsePoolName("tank"), guid: "1", sizeBytes: bytes(huge), allocatedBytes: bytes(1), freeBytes: bytes(huge), fragmentationPercent: 0, health: "ONLINE", readonly: false, ashift: 0 };
+    const look: PoolLook = { name: "tank", facts, layout: { stripes: [], ashift: 0 }, spaces: new Map([["tank", space]]) };
+    api.ports.pools = {
+      ...api.ports.pools,
+      look: (host) => (host.id === "hst_down" ? Promise.reject(new Error("no route to host")) : Promise.resolve([look])),
     };
     const { body } = await call("Service/GetCapacity", {});
     expect(body["availableBytes"]).toBe(String(huge));
@@ -123,6 +139,8 @@ describe("capacity", () => {
       { host: "hosts/hst_down", pool: "tank", health: "UNREACHABLE" },
       { host: "hosts/hst_give", pool: "tank", availableBytes: String(huge), health: "ONLINE" },
     ]);
+    expect(body["maximumVolumeBytes"]).toBeDefined();
+    expect((await call("Service/GetCapacity", { hostLabels: { zone: "none" } })).body["pools"]).toBeUndefined();
     expect((await call("Service/GetCapacity", { host: "hosts/hst_give", pool: "tank" })).body["pools"]).toHaveLength(1);
     expect(errorInfo(await call("Service/GetCapacity", { host: "hosts/hst_give", pool: "other" })).metadata["field"]).toBe("pool");
     expect(errorInfo(await call("Service/GetCapacity", { host: "hosts/hst_take" })).metadata["field"]).toBe("host");

@@ -6,7 +6,7 @@ import { Writable } from "node:stream";
 import { Metrics } from "../../src/metrics.ts";
 import { apiServer, type ApiOptions } from "../../src/rpc/api.ts";
 import { formatListenAddress } from "../../src/rpc/listen-address.ts";
-import type { CapacityProbe, HostProbe } from "../../src/rpc/ports.ts";
+import type { HostProbe, PoolReader } from "../../src/rpc/ports.ts";
 import { Readiness } from "../../src/rpc/readiness.ts";
 import type { RpcServer } from "../../src/rpc/server.ts";
 import { loadAdminToken, Tokens } from "../../src/rpc/tokens.ts";
@@ -24,7 +24,7 @@ export interface RunningApi extends AsyncDisposable {
   readonly lines: Record<string, unknown>[];
   readonly watchers: Set<() => void>;
   /** What the ports answer; a test sets what it wants. */
-  readonly ports: { probe: HostProbe; capacity: CapacityProbe };
+  readonly ports: { probe: HostProbe; pools: PoolReader };
 }
 
 /** The real server on a port of the system's choice, over a real database file; only machines are missing. */
@@ -43,7 +43,11 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
   const watchers = new Set<() => void>();
   const ports: RunningApi["ports"] = {
     probe: { check: () => Promise.resolve([]) },
-    capacity: { capacity: () => Promise.resolve([]) },
+    pools: { look: () => Promise.resolve([]), status: () => Promise.reject(new Error("no pool has a status here")) },
+  };
+  const pools: PoolReader = {
+    look: (host, only, signal) => ports.pools.look(host, only, signal),
+    status: (host, pool, signal) => ports.pools.status(host, pool, signal),
   };
   const metrics = new Metrics({
     volumesByStatus: () => stores.volumes.countByStatus(),
@@ -60,7 +64,8 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
     metrics: () => metrics.collect(),
     service: {
       hosts: stores.hosts,
-      capacity: { capacity: (host, pool, signal) => ports.capacity.capacity(host, pool, signal) },
+      volumes: stores.volumes,
+      pools,
       log,
       version: "0.1.0",
       clusterId: "test",
@@ -77,6 +82,7 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
       },
     },
     volumes,
+    pools: { hosts: stores.hosts, volumes: stores.volumes, pools, log },
     orphans: { hosts: stores.hosts, orphans: {} as ApiOptions["orphans"]["orphans"] },
   });
   const address = formatListenAddress(await server.start({ host: "127.0.0.1", port: 0 }));

@@ -1,4 +1,4 @@
-import { UnmodelledError } from "../failure.ts";
+import { Hang, UnmodelledError } from "../failure.ts";
 import { done, parseOptions, type Program } from "../program.ts";
 import { zfsCreate } from "./create.ts";
 import { zfsDestroy } from "./destroy.ts";
@@ -35,5 +35,8 @@ const subcommands: Readonly<Record<string, Program>> = {
 export const zfs: Program = (machine, [subcommand = "", ...args], stdin) => {
   const found = Object.hasOwn(subcommands, subcommand) ? subcommands[subcommand] : undefined;
   if (found === undefined) throw new UnmodelledError(`zfs ${subcommand}`);
+  // I/O to a suspended pool waits for ever, and so does every command that needs some (seen with 2.1).
+  const stuck = args.find((word) => machine.model.pools.get(machine.at(word.split(/[/@]/, 1)[0] ?? ""))?.health === "SUSPENDED");
+  if (stuck !== undefined) throw new Hang(`zfs ${subcommand} ${stuck}: its pool is suspended`);
   return found(machine, args, stdin);
 };

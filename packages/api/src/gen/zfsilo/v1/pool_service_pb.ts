@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/pool_service.proto.
  */
 export const file_zfsilo_v1_pool_service: GenFile = /*@__PURE__*/
-  fileDesc("Chx6ZnNpbG8vdjEvcG9vbF9zZXJ2aWNlLnByb3RvEgl6ZnNpbG8udjEixQIKClBvb2xTdGF0dXMSDAoEbmFtZRgBIAEoCRIOCgZoZWFsdGgYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoAxIXCg9hbGxvY2F0ZWRfYnl0ZXMYBCABKAMSEgoKZnJlZV9ieXRlcxgFIAEoAxIdChVmcmFnbWVudGF0aW9uX3BlcmNlbnQYBiABKAUSNwoPcGFyZW50X2RhdGFzZXRzGAcgAygLMh4uemZzaWxvLnYxLlBhcmVudERhdGFzZXRTdGF0dXMSIwoFc2NydWIYCCABKAsyFC56ZnNpbG8udjEuUG9vbFNjcnViEhMKC2RhdGFfZXJyb3JzGAkgASgDEh0KBHZkZXYYCiABKAsyDy56ZnNpbG8udjEuVmRldhInCgljb25kaXRpb24YCyABKAsyFC56ZnNpbG8udjEuQ29uZGl0aW9uIq0BChNQYXJlbnREYXRhc2V0U3RhdHVzEg8KB2RhdGFzZXQYASABKAkSFwoPYXZhaWxhYmxlX2J5dGVzGAIgASgDEhIKCnVzZWRfYnl0ZXMYAyABKAMSEwoLcXVvdGFfYnl0ZXMYBCABKAMSFwoPY29tbWl0dGVkX2J5dGVzGAUgASgDEhkKEWNvbW1pdHRhYmxlX2J5dGVzGAYgASgDEg8KB3ZvbHVtZXMYByABKAMimQEKCVBvb2xTY3J1YhINCgVzdGF0ZRgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcGVyY2VudBgEIAEoARIOCgZlcnJvcnMYBSABKAMimAEKBFZkZXYSDAoEbmFtZRgBIAEoCRINCgVzdGF0ZRgCIAEoCRITCgtyZWFkX2Vycm9ycxgDIAEoAxIUCgx3cml0ZV9lcnJvcnMYBCABKAMSFwoPY2hlY2tzdW1fZXJyb3JzGAUgASgDEgwKBG5vdGUYBiABKAkSIQoIY2hpbGRyZW4YByADKAsyDy56ZnNpbG8udjEuVmRldiIeCg5HZXRQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJIjYKD0dldFBvb2xSZXNwb25zZRIjCgRwb29sGAEgASgLMhUuemZzaWxvLnYxLlBvb2xTdGF0dXMiIgoQTGlzdFBvb2xzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkiVAoRTGlzdFBvb2xzUmVzcG9uc2USJAoFcG9vbHMYASADKAsyFS56ZnNpbG8udjEuUG9vbFN0YXR1cxIZChF1bnJlYWNoYWJsZV9ob3N0cxgCIAMoCTKXAQoLUG9vbFNlcnZpY2USQAoHR2V0UG9vbBIZLnpmc2lsby52MS5HZXRQb29sUmVxdWVzdBoaLnpmc2lsby52MS5HZXRQb29sUmVzcG9uc2USRgoJTGlzdFBvb2xzEhsuemZzaWxvLnYxLkxpc3RQb29sc1JlcXVlc3QaHC56ZnNpbG8udjEuTGlzdFBvb2xzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_zfsilo_v1_condition]);
+  fileDesc("Chx6ZnNpbG8vdjEvcG9vbF9zZXJ2aWNlLnByb3RvEgl6ZnNpbG8udjEixQIKClBvb2xTdGF0dXMSDAoEbmFtZRgBIAEoCRIOCgZoZWFsdGgYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoAxIXCg9hbGxvY2F0ZWRfYnl0ZXMYBCABKAMSEgoKZnJlZV9ieXRlcxgFIAEoAxIdChVmcmFnbWVudGF0aW9uX3BlcmNlbnQYBiABKAUSNwoPcGFyZW50X2RhdGFzZXRzGAcgAygLMh4uemZzaWxvLnYxLlBhcmVudERhdGFzZXRTdGF0dXMSIwoFc2NydWIYCCABKAsyFC56ZnNpbG8udjEuUG9vbFNjcnViEhMKC2RhdGFfZXJyb3JzGAkgASgDEh0KBHZkZXYYCiABKAsyDy56ZnNpbG8udjEuVmRldhInCgljb25kaXRpb24YCyABKAsyFC56ZnNpbG8udjEuQ29uZGl0aW9uItcBChNQYXJlbnREYXRhc2V0U3RhdHVzEg8KB2RhdGFzZXQYASABKAkSFwoPYXZhaWxhYmxlX2J5dGVzGAIgASgDEhIKCnVzZWRfYnl0ZXMYAyABKAMSEwoLcXVvdGFfYnl0ZXMYBCABKAMSFwoPY29tbWl0dGVkX2J5dGVzGAUgASgDEhkKEWNvbW1pdHRhYmxlX2J5dGVzGAYgASgDEg8KB3ZvbHVtZXMYByABKAMSDgoGZXhpc3RzGAggASgIEhgKEG92ZXJjb21taXRfcmF0aW8YCSABKAEimQEKCVBvb2xTY3J1YhINCgVzdGF0ZRgBIAEoCRIuCgpzdGFydF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcGVyY2VudBgEIAEoARIOCgZlcnJvcnMYBSABKAMimAEKBFZkZXYSDAoEbmFtZRgBIAEoCRINCgVzdGF0ZRgCIAEoCRITCgtyZWFkX2Vycm9ycxgDIAEoAxIUCgx3cml0ZV9lcnJvcnMYBCABKAMSFwoPY2hlY2tzdW1fZXJyb3JzGAUgASgDEgwKBG5vdGUYBiABKAkSIQoIY2hpbGRyZW4YByADKAsyDy56ZnNpbG8udjEuVmRldiIeCg5HZXRQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJIjYKD0dldFBvb2xSZXNwb25zZRIjCgRwb29sGAEgASgLMhUuemZzaWxvLnYxLlBvb2xTdGF0dXMiIgoQTGlzdFBvb2xzUmVxdWVzdBIOCgZwYXJlbnQYASABKAkiVAoRTGlzdFBvb2xzUmVzcG9uc2USJAoFcG9vbHMYASADKAsyFS56ZnNpbG8udjEuUG9vbFN0YXR1cxIZChF1bnJlYWNoYWJsZV9ob3N0cxgCIAMoCTKXAQoLUG9vbFNlcnZpY2USQAoHR2V0UG9vbBIZLnpmc2lsby52MS5HZXRQb29sUmVxdWVzdBoaLnpmc2lsby52MS5HZXRQb29sUmVzcG9uc2USRgoJTGlzdFBvb2xzEhsuemZzaWxvLnYxLkxpc3RQb29sc1JlcXVlc3QaHC56ZnNpbG8udjEuTGlzdFBvb2xzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_zfsilo_v1_condition]);
 
 /**
  * One pool of one host. Nothing of it is stored: each call asks the machine.
@@ -93,7 +93,7 @@ export type PoolStatus = Message<"zfsilo.v1.PoolStatus"> & {
   vdev?: Vdev | undefined;
 
   /**
-   * Set while something is wrong with it, e.g. POOL_DEGRADED, POOL_SUSPENDED, POOL_MISSING.
+   * Set while something is wrong with it, e.g. POOL_DEGRADED, POOL_SUSPENDED, POOL_NOT_IMPORTED; HOST_UNREACHABLE when its host does not answer.
    *
    * @generated from field: zfsilo.v1.Condition condition = 11;
    */
@@ -121,7 +121,7 @@ export type ParentDatasetStatus = Message<"zfsilo.v1.ParentDatasetStatus"> & {
   dataset: string;
 
   /**
-   * What a thick volume could take now: reservations and quotas are taken off.
+   * Space that is free for it now: reservations and quotas are taken off.
    *
    * @generated from field: int64 available_bytes = 2;
    */
@@ -135,7 +135,7 @@ export type ParentDatasetStatus = Message<"zfsilo.v1.ParentDatasetStatus"> & {
   usedBytes: bigint;
 
   /**
-   * Limit set on it, 0 for none.
+   * Limit that holds, 0 for none: the lower of what its host record says and what is set on it.
    *
    * @generated from field: int64 quota_bytes = 4;
    */
@@ -149,7 +149,7 @@ export type ParentDatasetStatus = Message<"zfsilo.v1.ParentDatasetStatus"> & {
   committedBytes: bigint;
 
   /**
-   * How much new capacity may be promised to sparse volumes under the over-commit ratio.
+   * How much more may be promised under the over-commit ratio.
    *
    * @generated from field: int64 committable_bytes = 6;
    */
@@ -161,6 +161,20 @@ export type ParentDatasetStatus = Message<"zfsilo.v1.ParentDatasetStatus"> & {
    * @generated from field: int64 volumes = 7;
    */
   volumes: bigint;
+
+  /**
+   * It is there. When it is not, it is made for the first volume.
+   *
+   * @generated from field: bool exists = 8;
+   */
+  exists: boolean;
+
+  /**
+   * The over-commit ratio that holds.
+   *
+   * @generated from field: double overcommit_ratio = 9;
+   */
+  overcommitRatio: number;
 };
 
 /**
@@ -184,7 +198,7 @@ export type PoolScrub = Message<"zfsilo.v1.PoolScrub"> & {
   state: string;
 
   /**
-   * When it began.
+   * When it began; unset where zpool tells only when it ended.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 2;
    */
@@ -359,7 +373,7 @@ export type ListPoolsResponse = Message<"zfsilo.v1.ListPoolsResponse"> & {
   pools: PoolStatus[];
 
   /**
-   * Hosts that could not be asked: hosts/{host}.
+   * Hosts that could not be asked: hosts/{host}. Their pools are not listed.
    *
    * @generated from field: repeated string unreachable_hosts = 2;
    */
@@ -380,7 +394,8 @@ export const ListPoolsResponseSchema: GenMessage<ListPoolsResponse> = /*@__PURE_
  */
 export const PoolService: GenService<{
   /**
-   * One pool by name. NOT_FOUND when the host does not name it; its condition tells when it is not imported.
+   * One pool by name. NOT_FOUND when the host does not name it; its condition tells when it is not imported, or when its host does
+   * not answer.
    *
    * @generated from rpc zfsilo.v1.PoolService.GetPool
    */

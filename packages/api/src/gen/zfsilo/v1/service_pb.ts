@@ -10,10 +10,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/service.proto.
  */
 export const file_zfsilo_v1_service: GenFile = /*@__PURE__*/
-  fileDesc("Chd6ZnNpbG8vdjEvc2VydmljZS5wcm90bxIJemZzaWxvLnYxIjAKEkdldENhcGFjaXR5UmVxdWVzdBIMCgRob3N0GAEgASgJEgwKBHBvb2wYAiABKAkiVgoTR2V0Q2FwYWNpdHlSZXNwb25zZRImCgVwb29scxgBIAMoCzIXLnpmc2lsby52MS5Qb29sQ2FwYWNpdHkSFwoPYXZhaWxhYmxlX2J5dGVzGAIgASgDInsKDFBvb2xDYXBhY2l0eRIMCgRob3N0GAEgASgJEgwKBHBvb2wYAiABKAkSFwoPYXZhaWxhYmxlX2J5dGVzGAMgASgDEhIKCnVzZWRfYnl0ZXMYBCABKAMSEgoKc2l6ZV9ieXRlcxgFIAEoAxIOCgZoZWFsdGgYBiABKAkiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QiTgoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIQCghmZWF0dXJlcxgDIAMoCTKrAQoHU2VydmljZRJMCgtHZXRDYXBhY2l0eRIdLnpmc2lsby52MS5HZXRDYXBhY2l0eVJlcXVlc3QaHi56ZnNpbG8udjEuR2V0Q2FwYWNpdHlSZXNwb25zZRJSCg1HZXRTZXJ2ZXJJbmZvEh8uemZzaWxvLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0GiAuemZzaWxvLnYxLkdldFNlcnZlckluZm9SZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Chd6ZnNpbG8vdjEvc2VydmljZS5wcm90bxIJemZzaWxvLnYxIusBChJHZXRDYXBhY2l0eVJlcXVlc3QSDAoEaG9zdBgBIAEoCRIMCgRwb29sGAIgASgJEhYKDnBhcmVudF9kYXRhc2V0GAMgASgJEkIKC2hvc3RfbGFiZWxzGAQgAygLMi0uemZzaWxvLnYxLkdldENhcGFjaXR5UmVxdWVzdC5Ib3N0TGFiZWxzRW50cnkSDgoGc3BhcnNlGAUgASgIEhoKEnZvbGJsb2Nrc2l6ZV9ieXRlcxgGIAEoAxoxCg9Ib3N0TGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ0ChNHZXRDYXBhY2l0eVJlc3BvbnNlEiYKBXBvb2xzGAEgAygLMhcuemZzaWxvLnYxLlBvb2xDYXBhY2l0eRIXCg9hdmFpbGFibGVfYnl0ZXMYAiABKAMSHAoUbWF4aW11bV92b2x1bWVfYnl0ZXMYAyABKAMisQEKDFBvb2xDYXBhY2l0eRIMCgRob3N0GAEgASgJEgwKBHBvb2wYAiABKAkSFwoPYXZhaWxhYmxlX2J5dGVzGAMgASgDEhIKCnVzZWRfYnl0ZXMYBCABKAMSEgoKc2l6ZV9ieXRlcxgFIAEoAxIOCgZoZWFsdGgYBiABKAkSFgoOcGFyZW50X2RhdGFzZXQYByABKAkSHAoUbWF4aW11bV92b2x1bWVfYnl0ZXMYCCABKAMiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QiTgoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIQCghmZWF0dXJlcxgDIAMoCTKrAQoHU2VydmljZRJMCgtHZXRDYXBhY2l0eRIdLnpmc2lsby52MS5HZXRDYXBhY2l0eVJlcXVlc3QaHi56ZnNpbG8udjEuR2V0Q2FwYWNpdHlSZXNwb25zZRJSCg1HZXRTZXJ2ZXJJbmZvEh8uemZzaWxvLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0GiAuemZzaWxvLnYxLkdldFNlcnZlckluZm9SZXNwb25zZWIGcHJvdG8z");
 
 /**
- * Which pools to count. Empty counts all pools of all target hosts.
+ * Which places to count, and for what volumes. Empty counts all pools of all target hosts, for thick volumes.
  *
  * @generated from message zfsilo.v1.GetCapacityRequest
  */
@@ -31,6 +31,34 @@ export type GetCapacityRequest = Message<"zfsilo.v1.GetCapacityRequest"> & {
    * @generated from field: string pool = 2;
    */
   pool: string;
+
+  /**
+   * Only this parent dataset.
+   *
+   * @generated from field: string parent_dataset = 3;
+   */
+  parentDataset: string;
+
+  /**
+   * Only hosts that have all these labels.
+   *
+   * @generated from field: map<string, string> host_labels = 4;
+   */
+  hostLabels: { [key: string]: string };
+
+  /**
+   * For sparse volumes: what may be promised. Otherwise what can be reserved.
+   *
+   * @generated from field: bool sparse = 5;
+   */
+  sparse: boolean;
+
+  /**
+   * For volumes with this volblocksize; 0 for the default of the host.
+   *
+   * @generated from field: int64 volblocksize_bytes = 6;
+   */
+  volblocksizeBytes: bigint;
 };
 
 /**
@@ -41,24 +69,31 @@ export const GetCapacityRequestSchema: GenMessage<GetCapacityRequest> = /*@__PUR
   messageDesc(file_zfsilo_v1_service, 0);
 
 /**
- * Space by pool, and together.
+ * Space by place, and together.
  *
  * @generated from message zfsilo.v1.GetCapacityResponse
  */
 export type GetCapacityResponse = Message<"zfsilo.v1.GetCapacityResponse"> & {
   /**
-   * One entry a pool.
+   * One entry a parent dataset.
    *
    * @generated from field: repeated zfsilo.v1.PoolCapacity pools = 1;
    */
   pools: PoolCapacity[];
 
   /**
-   * Sum of available_bytes over pools that could be read.
+   * How much could be created in all those places that can be read; space that several parent datasets share counts once.
    *
    * @generated from field: int64 available_bytes = 2;
    */
   availableBytes: bigint;
+
+  /**
+   * The largest volume that could be created now.
+   *
+   * @generated from field: int64 maximum_volume_bytes = 3;
+   */
+  maximumVolumeBytes: bigint;
 };
 
 /**
@@ -69,7 +104,7 @@ export const GetCapacityResponseSchema: GenMessage<GetCapacityResponse> = /*@__P
   messageDesc(file_zfsilo_v1_service, 1);
 
 /**
- * Space in one pool under the dataset where zfsilo works: reservations and quotas are already taken off.
+ * Space under one parent dataset. Reservations and quotas are taken off.
  *
  * @generated from message zfsilo.v1.PoolCapacity
  */
@@ -89,7 +124,8 @@ export type PoolCapacity = Message<"zfsilo.v1.PoolCapacity"> & {
   pool: string;
 
   /**
-   * What a new volume could take: `available` of the parent dataset.
+   * How much could be created here: for thick volumes the space that is free and promised to nobody, for sparse volumes what may
+   * still be promised under the over-commit ratio. 0 where nothing can be created.
    *
    * @generated from field: int64 available_bytes = 3;
    */
@@ -110,11 +146,25 @@ export type PoolCapacity = Message<"zfsilo.v1.PoolCapacity"> & {
   sizeBytes: bigint;
 
   /**
-   * ONLINE, DEGRADED, ... as zpool prints it; UNREACHABLE when the host did not answer.
+   * ONLINE, DEGRADED, ... as zpool prints it; NOT_IMPORTED; UNREACHABLE when the host could not be read.
    *
    * @generated from field: string health = 6;
    */
   health: string;
+
+  /**
+   * The dataset under which volumes are made.
+   *
+   * @generated from field: string parent_dataset = 7;
+   */
+  parentDataset: string;
+
+  /**
+   * The largest volume that could be created here now: what ZFS reserves for it beyond its size is taken off.
+   *
+   * @generated from field: int64 maximum_volume_bytes = 8;
+   */
+  maximumVolumeBytes: bigint;
 };
 
 /**
@@ -181,7 +231,7 @@ export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*
  */
 export const Service: GenService<{
   /**
-   * Space in pools, as the pools themselves report it at this moment.
+   * Space for volumes, from what the pools report at this moment and what is promised. A volume of maximum_volume_bytes fits.
    *
    * @generated from rpc zfsilo.v1.Service.GetCapacity
    */

@@ -1,0 +1,56 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { runningService, type Json, type RunningService } from "./running-service.ts";
+
+let service: RunningService;
+afterEach(() => service[Symbol.asyncDispose]());
+
+const GiB = 1024 ** 3;
+const give = (pools: readonly object[]): object => ({ id: "give", roles: ["target"], simulated: {}, pools, portals: [{ address: "192.0.2.1" }] });
+
+async function poolNamed(name: string): Promise<Json> {
+  return (await service.call("PoolService/GetPool", { name }))["pool"] as Json;
+}
+
+describe("pools", () => {
+  it("show their devices, their space, and what is promised in them", async () => {
+    service = await runningService();
+    const before = await poolNamed("hosts/give/pools/tank");
+    expect(before).toMatchObject({ health: "ONLINE", sizeBytes: `${64 * GiB}`, vdev: { name: "tank", state: "ONLINE", children: [{ name: "vdb" }] } });
+    expect(before["condition"]).toBeUndefined();
+    expect(before["parentDatasets"]).toMatchObject([{ dataset: "tank/zfsilo", overcommitRatio: 1 }]);
+    await service.volume("vol_a", "initial", { capacityBytes: `${GiB}` });
+    await service.volume("vol_b", "initial", { capacityBytes: `${2 * GiB}`, sparse: false });
+    const [parent] = (await poolNamed("hosts/give/pools/tank"))["parentDatasets"] as Json[];
+    expect(parent).toMatchObject({ exists: true, volumes: "2", committedBytes: `${3 * GiB}` });
+    await service.call("VolumeService/UpdateVolume", { volume: { name: "volumes/vol_a", capacityBytes: `${5 * GiB}` }, updateMask: "capacityBytes" });
+    await service.call("VolumeService/DeleteVolume", { name: "volumes/vol_b" });
+    const [after] = (await poolNamed("hosts/give/pools/tank"))["parentDatasets"] as Json[];
+    expect(after).toMatchObject({ volumes: "1", committedBytes: `${5 * GiB}` });
+  });
+
+  it("tell what is wrong with them", async () => {
+    service = await runningService();
+    await poolNamed("hosts/give/pools/tank");
+    service.plane.world.setPoolHealth("give", "tank", "DEGRADED");
+    const degraded = await poolNamed("hosts/give/pools/tank");
+    expect(degraded).toMatchObject({ health: "DEGRADED", condition: { reason: "POOL_DEGRADED" } });
+    expect((degraded["condition"] as Json)["message"]).toContain("degraded state");
+    service.plane.world.setPoolHealth("give", "tank", "SUSPENDED");
+    expect(await poolNamed("hosts/give/pools/tank")).toMatchObject({ health: "SUSPENDED", condition: { reason: "POOL_SUSPENDED" } });
+    const { pools } = await service.call("Service/GetCapacity", {});
+    expect(pools).toMatchObject([{ health: "SUSPENDED" }]);
+    expect((pools as Json[])[0]?.["availableBytes"]).toBeUndefined();
+    service.plane.world.setPoolHealth("give", "tank", "ONLINE");
+    service.plane.world.setOnline("give", false);
+    expect(await poolNamed("hosts/give/pools/tank")).toMatchObject({ condition: { reason: "HOST_UNREACHABLE" } });
+    expect(await service.call("PoolService/ListPools", {})).toEqual({ unreachableHosts: ["hosts/give"] });
+  });
+
+  it("are listed by host and name, several parents of one pool together", async () => {
+    const pools = [{ name: "tank" }, { name: "tank", parentDataset: "tank/gold", quotaBytes: `${10 * GiB}`, overcommitRatio: 3 }, { name: "flash" }];
+    service = await runningService({ hosts: [give(pools)] });
+    const { pools: listed } = await service.call("PoolService/ListPools", { parent: "hosts/give" });
+    expect(listed).toMatchObject([{ name: "hosts/give/pools/flash" }, { name: "hosts/give/pools/tank", parentDatasets: [{}, { quotaBytes: `${10 * GiB}`, overcommitRatio: 3 }] }]);
+    await expect(service.call("PoolService/GetPool", { name: "hosts/give/pools/none" })).rejects.toThrow("not_found");
+  });
+});
