@@ -53,7 +53,7 @@ describe("the configuration", () => {
     [{ operations: { retentionDays: 0 } }, /operations\.retentionDays/],
     [{ iqnPrefix: "IQN.x" }, /iqnPrefix: write iqn/],
     [{ clusterId: "Not An Id" }, /clusterId/],
-    [{ hosts: [{ ...host, simulated: {} }] }, /hosts\[0\]: set exactly one of local, ssh, simulated/],
+    [{ hosts: [{ ...host, simulated: {} }] }, /hosts\[0\]: set exactly one of local, ssh, agent, simulated/],
     [{ hosts: [{ id: "h", roles: ["target"] }] }, /hosts\[0\]: set exactly one/],
     [{ hosts: [{ ...host, roles: ["server"] }] }, /hosts\[0\]\.roles\[0\]/],
     [{ hosts: [{ ...host, roles: [] }] }, /hosts\[0\]\.roles: at least one/],

@@ -40,6 +40,7 @@ const hostSchema = z
     roles: z.array(z.enum(["target", "initiator"])),
     local: z.strictObject({}).optional(),
     simulated: z.strictObject({}).optional(),
+    agent: z.strictObject({}).optional(),
     ssh: z
       .strictObject({
         address: z.string(),
@@ -63,8 +64,8 @@ const hostSchema = z
     initiatorIqn: z.string().default(""),
     allowedRoots: z.array(z.string()).default([]),
   })
-  .refine(({ local, simulated, ssh }) => [local, simulated, ssh].filter(Boolean).length === 1, {
-    error: "set exactly one of local, ssh, simulated",
+  .refine(({ local, simulated, ssh, agent }) => [local, simulated, ssh, agent].filter(Boolean).length === 1, {
+    error: "set exactly one of local, ssh, agent, simulated",
   });
 
 const schema = z.strictObject({
@@ -137,8 +138,9 @@ function keyOf(path: readonly PropertyKey[]): string {
 }
 
 function configuredHost(host: z.infer<typeof hostSchema>, file: string, index: number): ConfiguredHost {
-  const { id: hostId, local: _local, simulated, ssh, ...rest } = host;
-  const connection: Connection = ssh !== undefined ? { kind: "ssh", ...ssh } : { kind: simulated === undefined ? "local" : "simulated" };
+  const { id: hostId, local: _local, simulated, ssh, agent, ...rest } = host;
+  const bare = agent !== undefined ? "agent" : simulated !== undefined ? "simulated" : "local";
+  const connection: Connection = ssh !== undefined ? { kind: "ssh", ...ssh } : { kind: bare };
   const key = (field: string): string => `${file}: hosts[${index}].${camelCase(field)}`;
   const pools = rest.pools.map(({ quotaBytes, ...pool }) => ({ ...pool, ...(quotaBytes !== undefined && { quotaBytes }) }));
   return { id: hostId, ...checkHostSpec({ ...rest, pools, connection }, key) };

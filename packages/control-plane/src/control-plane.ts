@@ -6,9 +6,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import { seedHosts } from "./host/seed-hosts.ts";
+import { AgentRegistry } from "./machines/agent/agent-registry.ts";
+import { enrol } from "./machines/agent/enrolment.ts";
 import { connectHost } from "./machines/connect.ts";
 import { Machines } from "./machines/machines.ts";
 import { PoolProbe } from "./machines/pool-probe.ts";
+import { HostPresence } from "./machines/presence.ts";
 import { HostProbes } from "./machines/probes.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { Metrics, type MetricSources } from "./metrics.ts";
@@ -77,9 +80,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const world = await SimWorld.open({ file: join(config.dataDir, "simulated-hosts.jsonl") });
 
   const { sshAgentSocket } = options;
-  const { hosts, volumes } = stores;
+  const { hosts, volumes, agents, joinTokens } = stores;
   const machines: Machines = new Machines(hosts, (host) =>
-    connectHost(host, { world, sshAgentSocket, observer: metrics, answers: watch }),
+    connectHost(host, { world, sshAgentSocket, observer: metrics, agents: registry.hub, answers: presence }),
   );
   const probes = new HostProbes(machines);
   const pools = new PoolProbe(machines);
@@ -92,6 +95,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const intervalMs = config.reconcile.intervalSeconds * 1000;
   const reconcile: ReconcileLoop = new ReconcileLoop({ reconciler, intervalMs, log, observer: metrics });
   const watch: HostWatch = new HostWatch({ hosts, machines, onBack: () => { reconcile.request(); }, probeEveryMs: hostProbeMs });
+  const presence = new HostPresence(watch);
+  const registry = new AgentRegistry({ agents, hosts, log, answers: presence, onAttached: () => { reconcile.request(); } });
+  await registry.load();
   await operations.load();
   await seedHosts(hosts, config.hosts);
 
@@ -103,7 +109,38 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     metrics: () => metrics.collect(),
     service: { hosts, volumes, pools, log, version, clusterId, features },
     pools: { hosts, volumes, pools, log },
-    hosts: { hosts, volumes, probe: probes, observer: machines },
+    hosts: {
+      hosts,
+      volumes,
+      probe: probes,
+      joinTokens,
+      agents: {
+        view: (host) => ({ seen: presence.of(host), agent: registry.view(host) }),
+        rotate: (host, signal) => registry.rotate(host, signal),
+        revoke: (host) => registry.revoke(host),
+      },
+      observer: {
+        hostChanged: (host) => {
+          machines.hostChanged(host);
+          registry.hostChanged(host);
+        },
+        hostRemoved: (host) => {
+          machines.hostRemoved(host);
+          registry.hostRemoved(host.id);
+          presence.hostRemoved(host.id);
+        },
+      },
+    },
+    agents: {
+      hub: registry.hub,
+      log,
+      admission: {
+        admit: (authorization) => registry.admit(authorization),
+        enrol: (request) => enrol({ hosts, joinTokens, registry, log }, request),
+        mismatched: (host, said) => { registry.mismatched(host, said); },
+        received: (host, link, message) => registry.received(host, link, message),
+      },
+    },
     operations: { operations: stores.operations, watch: operations },
     volumes: volumeService({ ...requests, reconciler }),
     orphans: { hosts, orphans: new Orphans(requests) },
@@ -113,6 +150,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     retryEveryMs: 30_000,
     retryUnfinished: () => operations.retryUnfinished(),
     operations: stores.operations,
+    joinTokens,
     retentionDays: config.operations.retentionDays,
     log,
     readiness,
@@ -131,6 +169,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       const reconciled = reconcile.stop();
       await Promise.all([operations.stop(AbortSignal.timeout(6_000)), server.stop(7_000)]);
       await machines.close();
+      await registry[Symbol.asyncDispose]();
       await Promise.race([reconciled, sleep(1_000)]);
       await stores.close();
       await world.close();

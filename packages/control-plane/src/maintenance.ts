@@ -1,11 +1,12 @@
 import type { Logger } from "@zfsilo/lib";
-import type { OperationStore } from "./store/stores.ts";
+import type { JoinTokenStore, OperationStore } from "./store/stores.ts";
 
 export interface MaintenanceOptions {
   /** How often open operations that nothing runs are tried again. */
   readonly retryEveryMs: number;
   readonly retryUnfinished: () => Promise<void>;
   readonly operations: Pick<OperationStore, "prune">;
+  readonly joinTokens: Pick<JoinTokenStore, "prune">;
   /** Operations that ended longer ago are forgotten. */
   readonly retentionDays: number;
   readonly log: Logger;
@@ -26,12 +27,14 @@ export function startMaintenance(options: MaintenanceOptions): Disposable {
   const prune = guarded("forgetting old operations", () =>
     options.operations.prune(new Date(Date.now() - options.retentionDays * dayMs)),
   );
+  const forgetTokens = guarded("forgetting expired join tokens", () => options.joinTokens.prune(new Date(Date.now() - dayMs)));
   const retry = guarded("finishing open operations", options.retryUnfinished);
   const check = (): void => { options.readiness.check(); };
-  const timers = [setInterval(retry, options.retryEveryMs), setInterval(prune, hourMs), setInterval(check, checkEveryMs)];
+  const timers = [setInterval(retry, options.retryEveryMs), setInterval(prune, hourMs), setInterval(forgetTokens, hourMs), setInterval(check, checkEveryMs)];
   for (const timer of timers) timer.unref();
   retry();
   prune();
+  forgetTokens();
   return {
     [Symbol.dispose]() {
       for (const timer of timers) clearInterval(timer);

@@ -42,6 +42,7 @@ function checkConnection(connection: Connection, name: FieldName): Connection {
   switch (connection.kind) {
     case "local":
     case "simulated":
+    case "agent":
       return { kind: connection.kind };
     case "ssh":
       return checkSsh(connection, (field) => name(`ssh.${field}`));

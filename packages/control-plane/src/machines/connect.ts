@@ -3,6 +3,8 @@ import { assertNever, StorageError, type HostId } from "@zfsilo/lib";
 import type { SimWorld } from "@zfsilo/sim-host";
 import { recordCommand } from "../operation/trace.ts";
 import type { HostRecord } from "../store/model.ts";
+import { AgentExecutor } from "./agent/agent-executor.ts";
+import type { AgentHub } from "./agent/agent-hub.ts";
 
 /** How a command ended: with exit 0, with another exit, or with none. */
 export type CommandOutcome = "ok" | "exit" | "timeout" | "unreachable" | "failed";
@@ -22,6 +24,8 @@ export interface ConnectOptions {
   /** SSH_AUTH_SOCK, for connections without a key file. */
   readonly sshAgentSocket: string | undefined;
   readonly observer: CommandObserver;
+  /** Where agents are found. */
+  readonly agents: Pick<AgentHub, "find">;
   readonly answers?: AnswerObserver;
 }
 
@@ -40,7 +44,7 @@ export function connectHost(host: HostRecord, options: ConnectOptions): Executor
   });
 }
 
-function executorFor(host: HostRecord, { world, sshAgentSocket }: ConnectOptions): Executor {
+function executorFor(host: HostRecord, { world, sshAgentSocket, agents }: ConnectOptions): Executor {
   const { connection, id } = host;
   switch (connection.kind) {
     case "local":
@@ -55,6 +59,8 @@ function executorFor(host: HostRecord, { world, sshAgentSocket }: ConnectOptions
           ? { agentSocket: requireAgent(host, sshAgentSocket) }
           : { privateKeyFile: connection.privateKeyFile }),
       });
+    case "agent":
+      return new AgentExecutor(id, agents);
     case "simulated":
       world.addMachine({
         name: id,

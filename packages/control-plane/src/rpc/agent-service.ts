@@ -29,7 +29,9 @@ export function agentService(deps: AgentServiceDeps & { readonly stopping: Abort
     async *serve(requests, context) {
       const host = await deps.admission.admit(context.requestHeader.get("authorization"));
       const incoming = requests[Symbol.asyncIterator]();
-      const link = new AgentLink(identityOf(await firstMessage(incoming), host));
+      const hello = await firstMessage(incoming);
+      if (hello.host !== `hosts/${host}`) throw mismatch(deps.admission, host, plain(hello.host));
+      const link = new AgentLink(identityOf(hello));
       const silence = watchSilence(link, deps.heartbeatMs ?? defaultHeartbeatMs);
       void readAll(incoming, link, (message) => deps.admission.received(host, link, message));
       const stop = closeWith(link, context, deps.stopping);
@@ -55,14 +57,15 @@ async function firstMessage(incoming: AsyncIterator<ServeRequest>): Promise<Agen
   throw new StorageError("invalid_argument", "the first message of an agent's stream must be its hello");
 }
 
-function identityOf(hello: AgentHello, host: HostId) {
-  const { version, instance, nodeName } = hello;
-  if (hello.host !== `hosts/${host}`) {
-    throw new StorageError("permission_denied", `the agent says it serves ${JSON.stringify(hello.host.slice(0, 80))}, but its credential is that of another host`, {
-      details: { reason: "AGENT_IDENTITY_MISMATCH" },
-      hint: "Its credential file came from another machine: remove the file, and enrol the agent with a join token of its own.",
-    });
-  }
+function mismatch(admission: AgentAdmission, host: HostId, said: string): StorageError {
+  admission.mismatched(host, said);
+  return new StorageError("permission_denied", `the agent says it serves ${JSON.stringify(said)}, but its credential is that of another host`, {
+    details: { reason: "AGENT_IDENTITY_MISMATCH" },
+    hint: "Its credential file came from another machine: remove the file, and enrol the agent with a join token of its own.",
+  });
+}
+
+function identityOf({ version, instance, nodeName }: AgentHello) {
   if (!/^[\x21-\x7e]{16,64}$/.test(instance)) throw new StorageError("invalid_argument", "hello.instance: is not 16 to 64 plain characters");
   return { version: plain(version), instance, nodeName: plain(nodeName) };
 }

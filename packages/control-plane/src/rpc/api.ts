@@ -1,6 +1,7 @@
 import type { ConnectRouter, Interceptor, ServiceImpl } from "@connectrpc/connect";
-import { health, HostService, OperationService, OrphanService, PoolService, reflectionV1, reflectionV1alpha, Service, VolumeService } from "@zfsilo/api";
+import { AgentService, health, HostService, OperationService, OrphanService, PoolService, reflectionV1, reflectionV1alpha, Service, VolumeService } from "@zfsilo/api";
 import type { Logger } from "@zfsilo/lib";
+import { agentService, type AgentServiceDeps } from "./agent-service.ts";
 import { healthService } from "./health.ts";
 import { hostService, type HostServiceDeps } from "./host-service.ts";
 import { httpRoutes, type HttpRoutes } from "./http-routes.ts";
@@ -27,6 +28,7 @@ export interface ApiOptions {
   readonly volumes: ServiceImpl<typeof VolumeService>;
   readonly orphans: OrphanServiceDeps;
   readonly pools: PoolServiceDeps;
+  readonly agents: AgentServiceDeps;
 }
 
 const described = [
@@ -36,6 +38,7 @@ const described = [
   OperationService,
   OrphanService,
   PoolService,
+  AgentService,
   health.Health,
   reflectionV1.ServerReflection,
   reflectionV1alpha.ServerReflection,
@@ -63,6 +66,7 @@ function addServices(router: ConnectRouter, options: ApiOptions, stopping: Abort
   router.service(OperationService, operationService({ ...options.operations, stopping }));
   router.service(OrphanService, orphanService(options.orphans));
   router.service(PoolService, poolService(options.pools));
+  router.service(AgentService, agentService({ ...options.agents, stopping }));
   const names = new Set(described.map(({ typeName }) => typeName));
   router.service(health.Health, healthService(options.readiness, names, stopping));
   const reflection = new Reflection(described);

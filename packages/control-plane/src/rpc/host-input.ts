@@ -2,20 +2,17 @@ import { create, isFieldSet } from "@bufbuild/protobuf";
 import { HostRole, HostSchema, type CreateHostRequest, type Host, type UpdateHostRequest } from "@zfsilo/api";
 import { invalidField, newId, parseHostId, type HostId } from "@zfsilo/lib";
 import { checkHostSpec, type HostSpec } from "../host/host-spec.ts";
-import type { Connection, HostRecord, HostRole as RoleWord } from "../store/model.ts";
+import type { Connection, HostRecord, HostRole as RoleWord, HostTemplate } from "../store/model.ts";
 import type { HostChange } from "../store/stores.ts";
 import { parseHostName, parseResourceId } from "./field.ts";
 
-const outputOnly = ["name", "condition", "revision", "createTime", "updateTime"] as const;
+const outputOnly = ["name", "condition", "revision", "createTime", "updateTime", "state", "lastSeenTime", "agentStatus"] as const;
 const inHost = (field: string): string => `host.${field}`;
 
 export function parseCreateHost(request: CreateHostRequest): HostRecord {
   const id = request.hostId === "" ? newId("host") : parseResourceId("host_id", () => parseHostId(request.hostId));
   const host = request.host ?? create(HostSchema);
-  for (const localName of outputOnly) {
-    const field = HostSchema.field[localName];
-    if (isFieldSet(host, field)) throw invalidField(inHost(field.name), "is set by the server alone", "Leave it out.");
-  }
+  refuseOutputOnly(host, inHost);
   const now = new Date();
   return {
     id,
@@ -25,6 +22,26 @@ export function parseCreateHost(request: CreateHostRequest): HostRecord {
     createdAt: now,
     updatedAt: now,
   };
+}
+
+function refuseOutputOnly(host: Host, name: (field: string) => string): void {
+  for (const localName of outputOnly) {
+    const field = HostSchema.field[localName];
+    if (isFieldSet(host, field)) throw invalidField(name(field.name), "is set by the server alone", "Leave it out.");
+  }
+}
+
+/** What the hosts that a join token makes have in common. Roots that are left out are the agent's own. */
+export function parseHostTemplate(host: Host): HostTemplate {
+  const inTemplate = (field: string): string => `host_template.${field}`;
+  refuseOutputOnly(host, inTemplate);
+  if (host.connection.case !== undefined && host.connection.case !== "agent") {
+    throw invalidField(inTemplate(host.connection.case), "hosts that join are reached by their agents", "Leave it out.");
+  }
+  if (host.initiatorIqn !== "") throw invalidField(inTemplate("initiator_iqn"), "no two hosts have the same one", "Leave it out: it is read from the machine.");
+  const spec = specOf(host, { kind: "agent" });
+  const { connection: _connection, allowedRoots, ...rest } = checkHostSpec(spec, inTemplate);
+  return { ...rest, allowedRoots: host.allowedRoots.length === 0 ? [] : allowedRoots };
 }
 
 export interface HostUpdate {
@@ -44,6 +61,7 @@ const changeable: Readonly<Record<string, readonly (keyof HostChange & keyof Hos
   initiator_iqn: ["initiatorIqn"],
   local: ["connection"],
   ssh: ["connection"],
+  agent: ["connection"],
 };
 
 export function parseUpdateHost({ host = create(HostSchema), updateMask }: UpdateHostRequest): HostUpdate {
@@ -72,7 +90,7 @@ function refuseUnchangeable(path: string, host: Host): void {
       `These can be changed: ${Object.keys(changeable).join(", ")}.`,
     );
   }
-  if ((path === "local" || path === "ssh") && host.connection.case !== path) {
+  if ((path === "local" || path === "ssh" || path === "agent") && host.connection.case !== path) {
     throw invalidField(inHost(path), "is named by update_mask, but not set");
   }
 }
@@ -117,6 +135,7 @@ function connectionOf({ connection }: Host, otherwise: Connection | undefined): 
   switch (connection.case) {
     case "local":
     case "simulated":
+    case "agent":
       return { kind: connection.case };
     case "ssh": {
       const { address, port, user, privateKeyFile, knownHostsFile } = connection.value;
@@ -124,6 +143,6 @@ function connectionOf({ connection }: Host, otherwise: Connection | undefined): 
     }
     case undefined:
       if (otherwise !== undefined) return otherwise;
-      throw invalidField("host.connection", "is required", "Set one of local, ssh, simulated.");
+      throw invalidField("host.connection", "is required", "Set one of local, ssh, agent, simulated.");
   }
 }

@@ -3,42 +3,53 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import {
   CheckHostResponseSchema,
   CreateHostResponseSchema,
+  CreateJoinTokenResponseSchema,
   DeleteHostResponseSchema,
+  DeleteJoinTokenResponseSchema,
   GetHostResponseSchema,
   ListHostsResponseSchema,
+  ListJoinTokensResponseSchema,
+  RevokeAgentResponseSchema,
+  RotateAgentCredentialResponseSchema,
   UpdateHostResponseSchema,
   type HostService,
 } from "@zfsilo/api";
-import { StorageError } from "@zfsilo/lib";
-import type { HostStore, VolumeStore } from "../store/stores.ts";
+import { StorageError, type HostId } from "@zfsilo/lib";
+import type { HostRecord } from "../store/model.ts";
+import type { HostStore, JoinTokenStore, VolumeStore } from "../store/stores.ts";
+import { joinTokenToMessage, newJoinToken, parseJoinTokenName } from "./agent-admin.ts";
 import { hostCheckToMessage, hostToMessage } from "./convert/host.ts";
 import { parseHostName } from "./field.ts";
 import { parseCreateHost, parseUpdateHost } from "./host-input.ts";
-import type { HostObserver, HostProbe } from "./ports.ts";
+import type { HostAgents, HostObserver, HostProbe } from "./ports.ts";
 
 export interface HostServiceDeps {
   readonly hosts: HostStore;
   readonly volumes: Pick<VolumeStore, "countOn">;
   readonly probe: HostProbe;
   readonly observer?: HostObserver;
+  readonly agents: HostAgents;
+  readonly joinTokens: JoinTokenStore;
 }
 
-export function hostService({ hosts, volumes, probe, observer }: HostServiceDeps): ServiceImpl<typeof HostService> {
+export function hostService({ hosts, volumes, probe, observer, agents, joinTokens }: HostServiceDeps): ServiceImpl<typeof HostService> {
+  const message = (host: HostRecord) => hostToMessage(host, agents.view(host.id));
+  const get = (id: HostId): Promise<HostRecord> => hosts.get(id);
   return {
     async getHost({ name }) {
       const host = await hosts.get(parseHostName(name, "name"));
-      return create(GetHostResponseSchema, { host: hostToMessage(host) });
+      return create(GetHostResponseSchema, { host: message(host) });
     },
 
     async listHosts(request) {
       const { items, nextPageToken } = await hosts.list(request);
-      return create(ListHostsResponseSchema, { hosts: items.map(hostToMessage), nextPageToken });
+      return create(ListHostsResponseSchema, { hosts: items.map(message), nextPageToken });
     },
 
     async createHost(request) {
       const host = parseCreateHost(request);
       await hosts.insert(host);
-      return create(CreateHostResponseSchema, { host: hostToMessage(host) });
+      return create(CreateHostResponseSchema, { host: message(host) });
     },
 
     async updateHost(request) {
@@ -48,7 +59,7 @@ export function hostService({ hosts, volumes, probe, observer }: HostServiceDeps
       // The change was checked against this record: it is applied to no other.
       const host = await hosts.update(id, update.changeOf(current), update.revision ?? current.revision);
       observer?.hostChanged(host);
-      return create(UpdateHostResponseSchema, { host: hostToMessage(host) });
+      return create(UpdateHostResponseSchema, { host: message(host) });
     },
 
     async deleteHost({ name }) {
@@ -67,6 +78,34 @@ export function hostService({ hosts, volumes, probe, observer }: HostServiceDeps
         checks: checks.map(hostCheckToMessage),
         ready: checks.every(({ state }) => state !== "failed"),
       });
+    },
+
+    async createJoinToken(request) {
+      const { token, secret } = await newJoinToken(request, get);
+      await joinTokens.insert(token);
+      return create(CreateJoinTokenResponseSchema, { joinToken: joinTokenToMessage(token), secret });
+    },
+
+    async listJoinTokens(request) {
+      const { items, nextPageToken } = await joinTokens.list(request);
+      return create(ListJoinTokensResponseSchema, { joinTokens: items.map(joinTokenToMessage), nextPageToken });
+    },
+
+    async deleteJoinToken({ name }) {
+      if (!(await joinTokens.remove(parseJoinTokenName(name)))) throw new StorageError("not_found", `${name} does not exist`);
+      return create(DeleteJoinTokenResponseSchema);
+    },
+
+    async rotateAgentCredential({ name }, { signal }) {
+      const host = await get(parseHostName(name, "name"));
+      await agents.rotate(host.id, signal);
+      return create(RotateAgentCredentialResponseSchema, { host: message(host) });
+    },
+
+    async revokeAgent({ name }) {
+      const host = await get(parseHostName(name, "name"));
+      await agents.revoke(host.id);
+      return create(RevokeAgentResponseSchema, { host: message(host) });
     },
   };
 }

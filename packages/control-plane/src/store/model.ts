@@ -8,6 +8,8 @@ export type HostRole = (typeof hostRoles)[number];
 export type Connection =
   | { readonly kind: "local" }
   | { readonly kind: "simulated" }
+  /** Through the stream that the host's agent opens (AgentRecord). */
+  | { readonly kind: "agent" }
   | {
       readonly kind: "ssh";
       readonly address: string;
@@ -54,6 +56,43 @@ export interface HostRecord {
   readonly revision: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
+}
+
+/** What may open a host's stream. Credentials are known by their SHA-256 alone, 64 hex digits. */
+export interface AgentRecord {
+  readonly hostId: HostId;
+  readonly credential: string;
+  /** Offered in a rotation; empty outside of one. Its first use ends the one before. */
+  readonly nextCredential: string;
+  readonly enrolledAt: Date;
+  /** Set: neither credential opens anything any more. */
+  readonly revokedAt: Date | undefined;
+  readonly lastSeenAt: Date | undefined;
+  readonly version: string;
+  /** What the machine calls itself. */
+  readonly nodeName: string;
+  /** A credential in two places, say. Stays until the agent is enrolled anew, rotated or revoked. */
+  readonly problem: ConditionRecord | undefined;
+}
+
+/** What the hosts that a join token makes start with. */
+export type HostTemplate = Pick<HostRecord, "displayName" | "labels" | "roles" | "pools" | "portals" | "initiatorIqn" | "allowedRoots">;
+
+export interface JoinTokenRecord {
+  readonly id: string;
+  readonly sha256: string;
+  /** The host it is for. Empty: for any node whose name matches. */
+  readonly hostId: HostId | "";
+  readonly template: HostTemplate | undefined;
+  /** `*` stands for any run of characters. */
+  readonly nodeNamePattern: string;
+  /** A node that lost its credential may take its host over again while nobody serves it. */
+  readonly replaceOffline: boolean;
+  /** 0: any number. */
+  readonly maxUses: number;
+  readonly uses: number;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
 }
 
 export const volumeStatuses = ["initial", "published", "connected", "staged", "mounted"] as const;

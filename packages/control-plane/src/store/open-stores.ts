@@ -1,15 +1,17 @@
 import { StorageError, type Logger } from "@zfsilo/lib";
 import type { SecretKey } from "../secret-key.ts";
+import { SqlAgentStore } from "./agent-store.ts";
 import { openDatabase, type Database } from "./database.ts";
 import { SqlGroupSnapshotStore } from "./group-snapshot-store.ts";
 import { SqlHostStore } from "./host-store.ts";
+import { SqlJoinTokenStore } from "./join-token-store.ts";
 import { Lease, type Query } from "./lease.ts";
 import { SqlOperationStore } from "./operation-store.ts";
 import { PageTokens } from "./query/page-token.ts";
 import { SecretBox } from "./secret-box.ts";
 import { SettingsStore } from "./settings-store.ts";
 import { SqlSnapshotStore } from "./snapshot-store.ts";
-import type { GroupSnapshotStore, HostStore, OperationStore, SnapshotStore, VolumeStore } from "./stores.ts";
+import type { AgentStore, GroupSnapshotStore, HostStore, JoinTokenStore, OperationStore, SnapshotStore, VolumeStore } from "./stores.ts";
 import { SqlVolumeStore } from "./volume-store.ts";
 
 export interface Stores {
@@ -19,6 +21,8 @@ export interface Stores {
   readonly groups: GroupSnapshotStore;
   readonly operations: OperationStore;
   readonly settings: SettingsStore;
+  readonly agents: AgentStore;
+  readonly joinTokens: JoinTokenStore;
   /** Why nothing can be stored at the moment, when that is so. */
   problem(): StorageError | undefined;
   /** Waits for writes that are under way. */
@@ -72,6 +76,8 @@ export async function openStores({ file, key, log, lease: wanted }: OpenStoresOp
     groups: new SqlGroupSnapshotStore(database, tokens),
     operations: new SqlOperationStore(database, tokens),
     settings,
+    agents: new SqlAgentStore(database),
+    joinTokens: new SqlJoinTokenStore(database, tokens),
     problem: () => database.problem,
     async close() {
       await endLease();

@@ -40,6 +40,12 @@ export async function temporaryStores(): Promise<TemporaryStores> {
     get hosts() {
       return stores.hosts;
     },
+    get agents() {
+      return stores.agents;
+    },
+    get joinTokens() {
+      return stores.joinTokens;
+    },
     get snapshots() {
       return stores.snapshots;
     },

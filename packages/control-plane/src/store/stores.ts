@@ -1,6 +1,6 @@
 import type { GroupSnapshotId, HostId, OperationId, SnapshotId, VolumeId } from "@zfsilo/lib";
 import type { Journal, JournalEntry } from "@zfsilo/try";
-import type { AttachmentRecord, GroupSnapshotRecord, HostRecord, SnapshotRecord, VolumeRecord } from "./model.ts";
+import type { AgentRecord, AttachmentRecord, GroupSnapshotRecord, HostRecord, SnapshotRecord, VolumeRecord, JoinTokenRecord } from "./model.ts";
 
 export interface PageRequest {
   /** 0 means the default of 50; above 1000 means 1000; negative is invalid_argument `page_size`. */
@@ -194,4 +194,25 @@ export interface OperationStore extends Journal {
   addCommands(id: OperationId, commands: readonly CommandRecord[]): Promise<void>;
   /** Drops operations that ended before `before`; open ones stay whatever their age. */
   prune(before: Date): Promise<number>;
+}
+
+/** Few and small: the caller keeps all of them in memory. */
+export interface AgentStore {
+  all(): Promise<readonly AgentRecord[]>;
+  /** Inserts or replaces. Throws already_exists when another host has the credential. */
+  put(agent: AgentRecord): Promise<void>;
+  /** Several at once; those that are gone stay gone. */
+  seen(times: ReadonlyMap<HostId, Date>): Promise<void>;
+}
+
+export interface JoinTokenStore {
+  insert(token: JoinTokenRecord): Promise<void>;
+  findByHash(sha256: string): Promise<JoinTokenRecord | undefined>;
+  list(request: PageRequest): Promise<Page<JoinTokenRecord>>;
+  /** Counts a use. False when none is left, or it has expired. */
+  claim(id: string, now: Date): Promise<boolean>;
+  /** False when there was none. */
+  remove(id: string): Promise<boolean>;
+  /** Drops those that expired before. */
+  prune(before: Date): Promise<void>;
 }

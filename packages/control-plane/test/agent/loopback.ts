@@ -42,6 +42,7 @@ export async function loopback(heartbeatMs = 10_000): Promise<Loopback> {
     admit: (authorization: string | null) =>
       authorization === "Bearer right" ? Promise.resolve(host) : Promise.reject(new StorageError("unauthenticated", "not an agent of ours")),
     enrol: () => Promise.resolve(host),
+    mismatched: (id: HostId, said: string) => events.push(`mismatched ${id} ${said}`),
     received: () => Promise.resolve(),
   };
   const server = new RpcServer({

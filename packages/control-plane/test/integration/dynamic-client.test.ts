@@ -84,6 +84,7 @@ describe.each(["v1", "v1alpha"] as const)("reflection %s", (version) => {
       "grpc.health.v1.Health",
       "grpc.reflection.v1.ServerReflection",
       "grpc.reflection.v1alpha.ServerReflection",
+      "zfsilo.v1.AgentService",
       "zfsilo.v1.HostService",
       "zfsilo.v1.OperationService",
       "zfsilo.v1.OrphanService",

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Writable } from "node:stream";
 import { Metrics } from "../../src/metrics.ts";
+import { AgentRegistry } from "../../src/machines/agent/agent-registry.ts";
+import { enrol } from "../../src/machines/agent/enrolment.ts";
 import { apiServer, type ApiOptions } from "../../src/rpc/api.ts";
 import { formatListenAddress } from "../../src/rpc/listen-address.ts";
 import type { HostProbe, PoolReader } from "../../src/rpc/ports.ts";
@@ -56,6 +58,8 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
     openOperations: async () => ({ running: (await stores.operations.listOpen()).length }),
     pools: () => Promise.resolve([{ host: "hst_give", pool: "tank", sizeBytes: 64n, freeBytes: 32n }]),
   });
+  const { hosts, joinTokens } = stores;
+  const registry = new AgentRegistry({ agents: stores.agents, hosts, log, answers: { seen: () => undefined }, onAttached: () => undefined });
   const server = apiServer({
     log,
     tokens: new Tokens([admin.known]),
@@ -71,7 +75,28 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
       clusterId: "test",
       features: ["iscsi"],
     },
-    hosts: { hosts: stores.hosts, volumes: stores.volumes, probe: { check: (host, signal) => ports.probe.check(host, signal) } },
+    hosts: {
+      hosts,
+      volumes: stores.volumes,
+      probe: { check: (host, signal) => ports.probe.check(host, signal) },
+      joinTokens,
+      agents: {
+        view: (host) => ({ agent: registry.view(host) }),
+        rotate: (host, signal) => registry.rotate(host, signal),
+        revoke: (host) => registry.revoke(host),
+      },
+      observer: { hostChanged: (host) => { registry.hostChanged(host); }, hostRemoved: ({ id }) => { registry.hostRemoved(id); } },
+    },
+    agents: {
+      hub: registry.hub,
+      log,
+      admission: {
+        admit: (authorization) => registry.admit(authorization),
+        enrol: (request) => enrol({ hosts, joinTokens, registry, log }, request),
+        mismatched: (host, said) => { registry.mismatched(host, said); },
+        received: (host, link, message) => registry.received(host, link, message),
+      },
+    },
     operations: {
       operations: stores.operations,
       watch: {
@@ -99,6 +124,7 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
     ports,
     async [Symbol.asyncDispose]() {
       await server.stop(1_000);
+      await registry[Symbol.asyncDispose]();
       await stores.close();
       await rm(dirname(dataDir), { recursive: true });
     },

@@ -122,7 +122,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
   const volumes = life.mortal(stores.volumes);
   const hosts = life.mortal(stores.hosts);
   const connected = (host: Parameters<typeof connectHost>[0]) => {
-    const inner = connectHost(host, { world: sim, sshAgentSocket: undefined, observer: { hostCommand: () => undefined }, answers: { seen: () => undefined } });
+    const inner = connectHost(host, { world: sim, sshAgentSocket: undefined, observer: { hostCommand: () => undefined }, agents: { find: () => undefined }, answers: { seen: () => undefined } });
     return life.mortal(inner, (method, call) =>
       hooks.command !== undefined && (method === "run" || method === "files") ? hooks.command(host.id, call) : call(),
     );

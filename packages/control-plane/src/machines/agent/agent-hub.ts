@@ -26,6 +26,10 @@ export class AgentHub {
     return this.#links.get(host);
   }
 
+  all(): ReadonlyMap<HostId, AgentLink> {
+    return this.#links;
+  }
+
   /**
    * Makes the link the host's. One that is there already leaves when it belongs to the same process or does not answer;
    * otherwise it stays, and `aborted` is thrown.

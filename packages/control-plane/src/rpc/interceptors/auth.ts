@@ -1,14 +1,18 @@
 import type { Interceptor } from "@connectrpc/connect";
-import { health, reflectionV1, reflectionV1alpha } from "@zfsilo/api";
+import { AgentService, health, reflectionV1, reflectionV1alpha } from "@zfsilo/api";
 import { StorageError } from "@zfsilo/lib";
 import { callContext } from "../call-context.ts";
 import type { Tokens } from "../tokens.ts";
 
-/** Tell nothing that is not in the public API description, and are what load balancers and grpcurl ask first. */
+/**
+ * The first three tell nothing that is not in the public API description, and are what load balancers and grpcurl ask
+ * first. Agents show join tokens and credentials of their own (agent-service.ts), which open nothing else.
+ */
 const open = new Set<string>([
   health.Health.typeName,
   reflectionV1.ServerReflection.typeName,
   reflectionV1alpha.ServerReflection.typeName,
+  AgentService.typeName,
 ]);
 
 /** Refuses calls without a token of ours. Never says whether one was missing, malformed or unknown. */

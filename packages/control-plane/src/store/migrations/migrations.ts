@@ -1,7 +1,14 @@
 import { Commitments1774051200000 } from "./commitments.ts";
+import { Agents1774915200000 } from "./agents.ts";
 import { Initial1767225600000 } from "./initial.ts";
 import { ReadOnlyPaths1769904000000 } from "./read-only-paths.ts";
 import { Snapshots1772323200000 } from "./snapshots.ts";
 
 /** Oldest first. One that was ever released is never edited: the next change is another entry. */
-export const migrations = [Initial1767225600000, ReadOnlyPaths1769904000000, Snapshots1772323200000, Commitments1774051200000];
+export const migrations = [
+  Initial1767225600000,
+  ReadOnlyPaths1769904000000,
+  Snapshots1772323200000,
+  Commitments1774051200000,
+  Agents1774915200000,
+];

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/host_service.proto.
  */
 export const file_zfsilo_v1_host_service: GenFile = /*@__PURE__*/
-  fileDesc("Chx6ZnNpbG8vdjEvaG9zdF9zZXJ2aWNlLnByb3RvEgl6ZnNpbG8udjEi0gQKBEhvc3QSDAoEbmFtZRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSKwoGbGFiZWxzGAMgAygLMhsuemZzaWxvLnYxLkhvc3QuTGFiZWxzRW50cnkSIgoFcm9sZXMYBCADKA4yEy56ZnNpbG8udjEuSG9zdFJvbGUSKwoFbG9jYWwYBSABKAsyGi56ZnNpbG8udjEuTG9jYWxDb25uZWN0aW9uSAASJwoDc3NoGAYgASgLMhguemZzaWxvLnYxLlNzaENvbm5lY3Rpb25IABIzCglzaW11bGF0ZWQYByABKAsyHi56ZnNpbG8udjEuU2ltdWxhdGVkQ29ubmVjdGlvbkgAEh4KBXBvb2xzGAggAygLMg8uemZzaWxvLnYxLlBvb2wSIgoHcG9ydGFscxgJIAMoCzIRLnpmc2lsby52MS5Qb3J0YWwSFQoNaW5pdGlhdG9yX2lxbhgKIAEoCRIVCg1hbGxvd2VkX3Jvb3RzGAsgAygJEicKCWNvbmRpdGlvbhgMIAEoCzIULnpmc2lsby52MS5Db25kaXRpb24SEAoIcmV2aXNpb24YDSABKAMSLwoLY3JlYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgwKCmNvbm5lY3Rpb24iEQoPTG9jYWxDb25uZWN0aW9uInAKDVNzaENvbm5lY3Rpb24SDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgFEgwKBHVzZXIYAyABKAkSGAoQcHJpdmF0ZV9rZXlfZmlsZRgEIAEoCRIYChBrbm93bl9ob3N0c19maWxlGAUgASgJIhUKE1NpbXVsYXRlZENvbm5lY3Rpb24icAoEUG9vbBIMCgRuYW1lGAEgASgJEhYKDnBhcmVudF9kYXRhc2V0GAIgASgJEhgKC3F1b3RhX2J5dGVzGAMgASgDSACIAQESGAoQb3ZlcmNvbW1pdF9yYXRpbxgEIAEoAUIOCgxfcXVvdGFfYnl0ZXMiJwoGUG9ydGFsEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoBSIeCg5HZXRIb3N0UmVxdWVzdBIMCgRuYW1lGAEgASgJIjAKD0dldEhvc3RSZXNwb25zZRIdCgRob3N0GAEgASgLMg8uemZzaWxvLnYxLkhvc3QiWwoQTGlzdEhvc3RzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZmaWx0ZXIYAyABKAkSEAoIb3JkZXJfYnkYBCABKAkiTAoRTGlzdEhvc3RzUmVzcG9uc2USHgoFaG9zdHMYASADKAsyDy56ZnNpbG8udjEuSG9zdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQwoRQ3JlYXRlSG9zdFJlcXVlc3QSDwoHaG9zdF9pZBgBIAEoCRIdCgRob3N0GAIgASgLMg8uemZzaWxvLnYxLkhvc3QiMwoSQ3JlYXRlSG9zdFJlc3BvbnNlEh0KBGhvc3QYASABKAsyDy56ZnNpbG8udjEuSG9zdCJjChFVcGRhdGVIb3N0UmVxdWVzdBIdCgRob3N0GAEgASgLMg8uemZzaWxvLnYxLkhvc3QSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjMKElVwZGF0ZUhvc3RSZXNwb25zZRIdCgRob3N0GAEgASgLMg8uemZzaWxvLnYxLkhvc3QiIQoRRGVsZXRlSG9zdFJlcXVlc3QSDAoEbmFtZRgBIAEoCSIUChJEZWxldGVIb3N0UmVzcG9uc2UiIAoQQ2hlY2tIb3N0UmVxdWVzdBIMCgRuYW1lGAEgASgJIkgKEUNoZWNrSG9zdFJlc3BvbnNlEiQKBmNoZWNrcxgBIAMoCzIULnpmc2lsby52MS5Ib3N0Q2hlY2sSDQoFcmVhZHkYAiABKAgiYQoJSG9zdENoZWNrEgwKBG5hbWUYASABKAkSJAoFc3RhdGUYAiABKA4yFS56ZnNpbG8udjEuQ2hlY2tTdGF0ZRIQCghvYnNlcnZlZBgDIAEoCRIOCgZyZW1lZHkYBCABKAkqVAoISG9zdFJvbGUSGQoVSE9TVF9ST0xFX1VOU1BFQ0lGSUVEEAASFAoQSE9TVF9ST0xFX1RBUkdFVBABEhcKE0hPU1RfUk9MRV9JTklUSUFUT1IQAipuCgpDaGVja1N0YXRlEhsKF0NIRUNLX1NUQVRFX1VOU1BFQ0lGSUVEEAASEgoOQ0hFQ0tfU1RBVEVfT0sQARIXChNDSEVDS19TVEFURV9XQVJOSU5HEAISFgoSQ0hFQ0tfU1RBVEVfRkFJTEVEEAMywAMKC0hvc3RTZXJ2aWNlEkAKB0dldEhvc3QSGS56ZnNpbG8udjEuR2V0SG9zdFJlcXVlc3QaGi56ZnNpbG8udjEuR2V0SG9zdFJlc3BvbnNlEkYKCUxpc3RIb3N0cxIbLnpmc2lsby52MS5MaXN0SG9zdHNSZXF1ZXN0GhwuemZzaWxvLnYxLkxpc3RIb3N0c1Jlc3BvbnNlEkkKCkNyZWF0ZUhvc3QSHC56ZnNpbG8udjEuQ3JlYXRlSG9zdFJlcXVlc3QaHS56ZnNpbG8udjEuQ3JlYXRlSG9zdFJlc3BvbnNlEkkKClVwZGF0ZUhvc3QSHC56ZnNpbG8udjEuVXBkYXRlSG9zdFJlcXVlc3QaHS56ZnNpbG8udjEuVXBkYXRlSG9zdFJlc3BvbnNlEkkKCkRlbGV0ZUhvc3QSHC56ZnNpbG8udjEuRGVsZXRlSG9zdFJlcXVlc3QaHS56ZnNpbG8udjEuRGVsZXRlSG9zdFJlc3BvbnNlEkYKCUNoZWNrSG9zdBIbLnpmc2lsby52MS5DaGVja0hvc3RSZXF1ZXN0GhwuemZzaWxvLnYxLkNoZWNrSG9zdFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_zfsilo_v1_condition]);
+  fileDesc("Chx6ZnNpbG8vdjEvaG9zdF9zZXJ2aWNlLnByb3RvEgl6ZnNpbG8udjEihgYKBEhvc3QSDAoEbmFtZRgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSKwoGbGFiZWxzGAMgAygLMhsuemZzaWxvLnYxLkhvc3QuTGFiZWxzRW50cnkSIgoFcm9sZXMYBCADKA4yEy56ZnNpbG8udjEuSG9zdFJvbGUSKwoFbG9jYWwYBSABKAsyGi56ZnNpbG8udjEuTG9jYWxDb25uZWN0aW9uSAASJwoDc3NoGAYgASgLMhguemZzaWxvLnYxLlNzaENvbm5lY3Rpb25IABIzCglzaW11bGF0ZWQYByABKAsyHi56ZnNpbG8udjEuU2ltdWxhdGVkQ29ubmVjdGlvbkgAEisKBWFnZW50GBAgASgLMhouemZzaWxvLnYxLkFnZW50Q29ubmVjdGlvbkgAEh4KBXBvb2xzGAggAygLMg8uemZzaWxvLnYxLlBvb2wSIgoHcG9ydGFscxgJIAMoCzIRLnpmc2lsby52MS5Qb3J0YWwSFQoNaW5pdGlhdG9yX2lxbhgKIAEoCRIVCg1hbGxvd2VkX3Jvb3RzGAsgAygJEicKCWNvbmRpdGlvbhgMIAEoCzIULnpmc2lsby52MS5Db25kaXRpb24SEAoIcmV2aXNpb24YDSABKAMSLwoLY3JlYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIjCgVzdGF0ZRgRIAEoDjIULnpmc2lsby52MS5Ib3N0U3RhdGUSMgoObGFzdF9zZWVuX3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKDGFnZW50X3N0YXR1cxgTIAEoCzIWLnpmc2lsby52MS5BZ2VudFN0YXR1cxotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgwKCmNvbm5lY3Rpb24i6wEKC0FnZW50U3RhdHVzEg8KB3ZlcnNpb24YASABKAkSEQoJbm9kZV9uYW1lGAIgASgJEi4KCmVucm9sX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGNvbm5lY3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV2b2tlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiUKB3Byb2JsZW0YBiABKAsyFC56ZnNpbG8udjEuQ29uZGl0aW9uIhEKD0xvY2FsQ29ubmVjdGlvbiIRCg9BZ2VudENvbm5lY3Rpb24icAoNU3NoQ29ubmVjdGlvbhIPCgdhZGRyZXNzGAEgASgJEgwKBHBvcnQYAiABKAUSDAoEdXNlchgDIAEoCRIYChBwcml2YXRlX2tleV9maWxlGAQgASgJEhgKEGtub3duX2hvc3RzX2ZpbGUYBSABKAkiFQoTU2ltdWxhdGVkQ29ubmVjdGlvbiJwCgRQb29sEgwKBG5hbWUYASABKAkSFgoOcGFyZW50X2RhdGFzZXQYAiABKAkSGAoLcXVvdGFfYnl0ZXMYAyABKANIAIgBARIYChBvdmVyY29tbWl0X3JhdGlvGAQgASgBQg4KDF9xdW90YV9ieXRlcyInCgZQb3J0YWwSDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgFIh4KDkdldEhvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiMAoPR2V0SG9zdFJlc3BvbnNlEh0KBGhvc3QYASABKAsyDy56ZnNpbG8udjEuSG9zdCJbChBMaXN0SG9zdHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBmZpbHRlchgDIAEoCRIQCghvcmRlcl9ieRgEIAEoCSJMChFMaXN0SG9zdHNSZXNwb25zZRIeCgVob3N0cxgBIAMoCzIPLnpmc2lsby52MS5Ib3N0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJDChFDcmVhdGVIb3N0UmVxdWVzdBIPCgdob3N0X2lkGAEgASgJEh0KBGhvc3QYAiABKAsyDy56ZnNpbG8udjEuSG9zdCIzChJDcmVhdGVIb3N0UmVzcG9uc2USHQoEaG9zdBgBIAEoCzIPLnpmc2lsby52MS5Ib3N0ImMKEVVwZGF0ZUhvc3RSZXF1ZXN0Eh0KBGhvc3QYASABKAsyDy56ZnNpbG8udjEuSG9zdBIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siMwoSVXBkYXRlSG9zdFJlc3BvbnNlEh0KBGhvc3QYASABKAsyDy56ZnNpbG8udjEuSG9zdCIhChFEZWxldGVIb3N0UmVxdWVzdBIMCgRuYW1lGAEgASgJIhQKEkRlbGV0ZUhvc3RSZXNwb25zZSIgChBDaGVja0hvc3RSZXF1ZXN0EgwKBG5hbWUYASABKAkiSAoRQ2hlY2tIb3N0UmVzcG9uc2USJAoGY2hlY2tzGAEgAygLMhQuemZzaWxvLnYxLkhvc3RDaGVjaxINCgVyZWFkeRgCIAEoCCJhCglIb3N0Q2hlY2sSDAoEbmFtZRgBIAEoCRIkCgVzdGF0ZRgCIAEoDjIVLnpmc2lsby52MS5DaGVja1N0YXRlEhAKCG9ic2VydmVkGAMgASgJEg4KBnJlbWVkeRgEIAEoCSKuAQoWQ3JlYXRlSm9pblRva2VuUmVxdWVzdBIMCgRob3N0GAEgASgJEiYKDWhvc3RfdGVtcGxhdGUYAiABKAsyDy56ZnNpbG8udjEuSG9zdBIZChFub2RlX25hbWVfcGF0dGVybhgDIAEoCRIXCg9yZXBsYWNlX29mZmxpbmUYBCABKAgSGAoQbGlmZXRpbWVfc2Vjb25kcxgFIAEoBRIQCghtYXhfdXNlcxgGIAEoBSJTChdDcmVhdGVKb2luVG9rZW5SZXNwb25zZRIoCgpqb2luX3Rva2VuGAEgASgLMhQuemZzaWxvLnYxLkpvaW5Ub2tlbhIOCgZzZWNyZXQYAiABKAki3QEKCUpvaW5Ub2tlbhIMCgRuYW1lGAEgASgJEgwKBGhvc3QYAiABKAkSGQoRbm9kZV9uYW1lX3BhdHRlcm4YAyABKAkSFwoPcmVwbGFjZV9vZmZsaW5lGAQgASgIEhAKCG1heF91c2VzGAUgASgFEgwKBHVzZXMYBiABKAUSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJgChVMaXN0Sm9pblRva2Vuc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDgoGZmlsdGVyGAMgASgJEhAKCG9yZGVyX2J5GAQgASgJIlwKFkxpc3RKb2luVG9rZW5zUmVzcG9uc2USKQoLam9pbl90b2tlbnMYASADKAsyFC56ZnNpbG8udjEuSm9pblRva2VuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSImChZEZWxldGVKb2luVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiGQoXRGVsZXRlSm9pblRva2VuUmVzcG9uc2UiLAocUm90YXRlQWdlbnRDcmVkZW50aWFsUmVxdWVzdBIMCgRuYW1lGAEgASgJIj4KHVJvdGF0ZUFnZW50Q3JlZGVudGlhbFJlc3BvbnNlEh0KBGhvc3QYASABKAsyDy56ZnNpbG8udjEuSG9zdCIiChJSZXZva2VBZ2VudFJlcXVlc3QSDAoEbmFtZRgBIAEoCSI0ChNSZXZva2VBZ2VudFJlc3BvbnNlEh0KBGhvc3QYASABKAsyDy56ZnNpbG8udjEuSG9zdCpUCghIb3N0Um9sZRIZChVIT1NUX1JPTEVfVU5TUEVDSUZJRUQQABIUChBIT1NUX1JPTEVfVEFSR0VUEAESFwoTSE9TVF9ST0xFX0lOSVRJQVRPUhACKlYKCUhvc3RTdGF0ZRIaChZIT1NUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRSE9TVF9TVEFURV9PTkxJTkUQARIWChJIT1NUX1NUQVRFX09GRkxJTkUQAipuCgpDaGVja1N0YXRlEhsKF0NIRUNLX1NUQVRFX1VOU1BFQ0lGSUVEEAASEgoOQ0hFQ0tfU1RBVEVfT0sQARIXChNDSEVDS19TVEFURV9XQVJOSU5HEAISFgoSQ0hFQ0tfU1RBVEVfRkFJTEVEEAMyhQcKC0hvc3RTZXJ2aWNlEkAKB0dldEhvc3QSGS56ZnNpbG8udjEuR2V0SG9zdFJlcXVlc3QaGi56ZnNpbG8udjEuR2V0SG9zdFJlc3BvbnNlEkYKCUxpc3RIb3N0cxIbLnpmc2lsby52MS5MaXN0SG9zdHNSZXF1ZXN0GhwuemZzaWxvLnYxLkxpc3RIb3N0c1Jlc3BvbnNlEkkKCkNyZWF0ZUhvc3QSHC56ZnNpbG8udjEuQ3JlYXRlSG9zdFJlcXVlc3QaHS56ZnNpbG8udjEuQ3JlYXRlSG9zdFJlc3BvbnNlEkkKClVwZGF0ZUhvc3QSHC56ZnNpbG8udjEuVXBkYXRlSG9zdFJlcXVlc3QaHS56ZnNpbG8udjEuVXBkYXRlSG9zdFJlc3BvbnNlEkkKCkRlbGV0ZUhvc3QSHC56ZnNpbG8udjEuRGVsZXRlSG9zdFJlcXVlc3QaHS56ZnNpbG8udjEuRGVsZXRlSG9zdFJlc3BvbnNlEkYKCUNoZWNrSG9zdBIbLnpmc2lsby52MS5DaGVja0hvc3RSZXF1ZXN0GhwuemZzaWxvLnYxLkNoZWNrSG9zdFJlc3BvbnNlElgKD0NyZWF0ZUpvaW5Ub2tlbhIhLnpmc2lsby52MS5DcmVhdGVKb2luVG9rZW5SZXF1ZXN0GiIuemZzaWxvLnYxLkNyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlElUKDkxpc3RKb2luVG9rZW5zEiAuemZzaWxvLnYxLkxpc3RKb2luVG9rZW5zUmVxdWVzdBohLnpmc2lsby52MS5MaXN0Sm9pblRva2Vuc1Jlc3BvbnNlElgKD0RlbGV0ZUpvaW5Ub2tlbhIhLnpmc2lsby52MS5EZWxldGVKb2luVG9rZW5SZXF1ZXN0GiIuemZzaWxvLnYxLkRlbGV0ZUpvaW5Ub2tlblJlc3BvbnNlEmoKFVJvdGF0ZUFnZW50Q3JlZGVudGlhbBInLnpmc2lsby52MS5Sb3RhdGVBZ2VudENyZWRlbnRpYWxSZXF1ZXN0GiguemZzaWxvLnYxLlJvdGF0ZUFnZW50Q3JlZGVudGlhbFJlc3BvbnNlEkwKC1Jldm9rZUFnZW50Eh0uemZzaWxvLnYxLlJldm9rZUFnZW50UmVxdWVzdBoeLnpmc2lsby52MS5SZXZva2VBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_zfsilo_v1_condition]);
 
 /**
  * A machine.
@@ -79,6 +79,14 @@ export type Host = Message<"zfsilo.v1.Host"> & {
      */
     value: SimulatedConnection;
     case: "simulated";
+  } | {
+    /**
+     * By the agent that runs there and opens a stream to the control plane.
+     *
+     * @generated from field: zfsilo.v1.AgentConnection agent = 16;
+     */
+    value: AgentConnection;
+    case: "agent";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -136,6 +144,27 @@ export type Host = Message<"zfsilo.v1.Host"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 15;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Whether the machine answers: an agent's stream is open, or what was run there last has answered.
+   *
+   * @generated from field: zfsilo.v1.HostState state = 17;
+   */
+  state: HostState;
+
+  /**
+   * Output only. When it last answered; unset when that is not known.
+   *
+   * @generated from field: google.protobuf.Timestamp last_seen_time = 18;
+   */
+  lastSeenTime?: Timestamp | undefined;
+
+  /**
+   * Output only. For agent connections, once an agent has enrolled.
+   *
+   * @generated from field: zfsilo.v1.AgentStatus agent_status = 19;
+   */
+  agentStatus?: AgentStatus | undefined;
 };
 
 /**
@@ -144,6 +173,63 @@ export type Host = Message<"zfsilo.v1.Host"> & {
  */
 export const HostSchema: GenMessage<Host> = /*@__PURE__*/
   messageDesc(file_zfsilo_v1_host_service, 0);
+
+/**
+ * Who serves a host.
+ *
+ * @generated from message zfsilo.v1.AgentStatus
+ */
+export type AgentStatus = Message<"zfsilo.v1.AgentStatus"> & {
+  /**
+   * The agent's version.
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * What the machine calls itself.
+   *
+   * @generated from field: string node_name = 2;
+   */
+  nodeName: string;
+
+  /**
+   * When its credential became known.
+   *
+   * @generated from field: google.protobuf.Timestamp enrol_time = 3;
+   */
+  enrolTime?: Timestamp | undefined;
+
+  /**
+   * Since when its stream is open; unset while it is not.
+   *
+   * @generated from field: google.protobuf.Timestamp connect_time = 4;
+   */
+  connectTime?: Timestamp | undefined;
+
+  /**
+   * Set when the credential opens nothing any more.
+   *
+   * @generated from field: google.protobuf.Timestamp revoke_time = 5;
+   */
+  revokeTime?: Timestamp | undefined;
+
+  /**
+   * Set when something is wrong with the agent's identity, e.g. AGENT_CONTESTED: its credential was shown by two processes at
+   * the same time. Stays until the agent's credential is rotated, or another one enrols.
+   *
+   * @generated from field: zfsilo.v1.Condition problem = 6;
+   */
+  problem?: Condition | undefined;
+};
+
+/**
+ * Describes the message zfsilo.v1.AgentStatus.
+ * Use `create(AgentStatusSchema)` to create a new message.
+ */
+export const AgentStatusSchema: GenMessage<AgentStatus> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 1);
 
 /**
  * Nothing to say.
@@ -158,7 +244,22 @@ export type LocalConnection = Message<"zfsilo.v1.LocalConnection"> & {
  * Use `create(LocalConnectionSchema)` to create a new message.
  */
 export const LocalConnectionSchema: GenMessage<LocalConnection> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 1);
+  messageDesc(file_zfsilo_v1_host_service, 2);
+
+/**
+ * Nothing to say: the agent knows where the control plane is, not the other way round.
+ *
+ * @generated from message zfsilo.v1.AgentConnection
+ */
+export type AgentConnection = Message<"zfsilo.v1.AgentConnection"> & {
+};
+
+/**
+ * Describes the message zfsilo.v1.AgentConnection.
+ * Use `create(AgentConnectionSchema)` to create a new message.
+ */
+export const AgentConnectionSchema: GenMessage<AgentConnection> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 3);
 
 /**
  * Keys are files of the control plane's machine: no secret passes through the API.
@@ -207,7 +308,7 @@ export type SshConnection = Message<"zfsilo.v1.SshConnection"> & {
  * Use `create(SshConnectionSchema)` to create a new message.
  */
 export const SshConnectionSchema: GenMessage<SshConnection> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 2);
+  messageDesc(file_zfsilo_v1_host_service, 4);
 
 /**
  * Nothing to say.
@@ -222,7 +323,7 @@ export type SimulatedConnection = Message<"zfsilo.v1.SimulatedConnection"> & {
  * Use `create(SimulatedConnectionSchema)` to create a new message.
  */
 export const SimulatedConnectionSchema: GenMessage<SimulatedConnection> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 3);
+  messageDesc(file_zfsilo_v1_host_service, 5);
 
 /**
  * A place for volumes. A pool may be there several times, each time with another parent dataset.
@@ -266,7 +367,7 @@ export type Pool = Message<"zfsilo.v1.Pool"> & {
  * Use `create(PoolSchema)` to create a new message.
  */
 export const PoolSchema: GenMessage<Pool> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 4);
+  messageDesc(file_zfsilo_v1_host_service, 6);
 
 /**
  * An address that a target listens on.
@@ -294,7 +395,7 @@ export type Portal = Message<"zfsilo.v1.Portal"> & {
  * Use `create(PortalSchema)` to create a new message.
  */
 export const PortalSchema: GenMessage<Portal> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 5);
+  messageDesc(file_zfsilo_v1_host_service, 7);
 
 /**
  * Which host.
@@ -315,7 +416,7 @@ export type GetHostRequest = Message<"zfsilo.v1.GetHostRequest"> & {
  * Use `create(GetHostRequestSchema)` to create a new message.
  */
 export const GetHostRequestSchema: GenMessage<GetHostRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 6);
+  messageDesc(file_zfsilo_v1_host_service, 8);
 
 /**
  * The host.
@@ -336,7 +437,7 @@ export type GetHostResponse = Message<"zfsilo.v1.GetHostResponse"> & {
  * Use `create(GetHostResponseSchema)` to create a new message.
  */
 export const GetHostResponseSchema: GenMessage<GetHostResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 7);
+  messageDesc(file_zfsilo_v1_host_service, 9);
 
 /**
  * Which hosts, and how many at once.
@@ -378,7 +479,7 @@ export type ListHostsRequest = Message<"zfsilo.v1.ListHostsRequest"> & {
  * Use `create(ListHostsRequestSchema)` to create a new message.
  */
 export const ListHostsRequestSchema: GenMessage<ListHostsRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 8);
+  messageDesc(file_zfsilo_v1_host_service, 10);
 
 /**
  * A page of hosts.
@@ -406,7 +507,7 @@ export type ListHostsResponse = Message<"zfsilo.v1.ListHostsResponse"> & {
  * Use `create(ListHostsResponseSchema)` to create a new message.
  */
 export const ListHostsResponseSchema: GenMessage<ListHostsResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 9);
+  messageDesc(file_zfsilo_v1_host_service, 11);
 
 /**
  * A new host.
@@ -434,7 +535,7 @@ export type CreateHostRequest = Message<"zfsilo.v1.CreateHostRequest"> & {
  * Use `create(CreateHostRequestSchema)` to create a new message.
  */
 export const CreateHostRequestSchema: GenMessage<CreateHostRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 10);
+  messageDesc(file_zfsilo_v1_host_service, 12);
 
 /**
  * The host as stored.
@@ -455,7 +556,7 @@ export type CreateHostResponse = Message<"zfsilo.v1.CreateHostResponse"> & {
  * Use `create(CreateHostResponseSchema)` to create a new message.
  */
 export const CreateHostResponseSchema: GenMessage<CreateHostResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 11);
+  messageDesc(file_zfsilo_v1_host_service, 13);
 
 /**
  * A change.
@@ -471,7 +572,7 @@ export type UpdateHostRequest = Message<"zfsilo.v1.UpdateHostRequest"> & {
   host?: Host | undefined;
 
   /**
-   * Which fields: display_name, labels, portals, pools, allowed_roots, initiator_iqn, local, ssh. Required.
+   * Which fields: display_name, labels, portals, pools, allowed_roots, initiator_iqn, local, ssh, agent. Required.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -483,7 +584,7 @@ export type UpdateHostRequest = Message<"zfsilo.v1.UpdateHostRequest"> & {
  * Use `create(UpdateHostRequestSchema)` to create a new message.
  */
 export const UpdateHostRequestSchema: GenMessage<UpdateHostRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 12);
+  messageDesc(file_zfsilo_v1_host_service, 14);
 
 /**
  * The host as stored.
@@ -504,7 +605,7 @@ export type UpdateHostResponse = Message<"zfsilo.v1.UpdateHostResponse"> & {
  * Use `create(UpdateHostResponseSchema)` to create a new message.
  */
 export const UpdateHostResponseSchema: GenMessage<UpdateHostResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 13);
+  messageDesc(file_zfsilo_v1_host_service, 15);
 
 /**
  * Which host.
@@ -525,7 +626,7 @@ export type DeleteHostRequest = Message<"zfsilo.v1.DeleteHostRequest"> & {
  * Use `create(DeleteHostRequestSchema)` to create a new message.
  */
 export const DeleteHostRequestSchema: GenMessage<DeleteHostRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 14);
+  messageDesc(file_zfsilo_v1_host_service, 16);
 
 /**
  * Empty.
@@ -540,7 +641,7 @@ export type DeleteHostResponse = Message<"zfsilo.v1.DeleteHostResponse"> & {
  * Use `create(DeleteHostResponseSchema)` to create a new message.
  */
 export const DeleteHostResponseSchema: GenMessage<DeleteHostResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 15);
+  messageDesc(file_zfsilo_v1_host_service, 17);
 
 /**
  * Which host.
@@ -561,7 +662,7 @@ export type CheckHostRequest = Message<"zfsilo.v1.CheckHostRequest"> & {
  * Use `create(CheckHostRequestSchema)` to create a new message.
  */
 export const CheckHostRequestSchema: GenMessage<CheckHostRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 16);
+  messageDesc(file_zfsilo_v1_host_service, 18);
 
 /**
  * What was seen.
@@ -589,7 +690,7 @@ export type CheckHostResponse = Message<"zfsilo.v1.CheckHostResponse"> & {
  * Use `create(CheckHostResponseSchema)` to create a new message.
  */
 export const CheckHostResponseSchema: GenMessage<CheckHostResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 17);
+  messageDesc(file_zfsilo_v1_host_service, 19);
 
 /**
  * One thing that was looked at.
@@ -631,7 +732,353 @@ export type HostCheck = Message<"zfsilo.v1.HostCheck"> & {
  * Use `create(HostCheckSchema)` to create a new message.
  */
 export const HostCheckSchema: GenMessage<HostCheck> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_host_service, 18);
+  messageDesc(file_zfsilo_v1_host_service, 20);
+
+/**
+ * Who may enrol with the new token. Either host or host_template is required.
+ *
+ * @generated from message zfsilo.v1.CreateJoinTokenRequest
+ */
+export type CreateJoinTokenRequest = Message<"zfsilo.v1.CreateJoinTokenRequest"> & {
+  /**
+   * hosts/{host}, whose connection is an agent: the token lets one agent become that host's. One that served it is shut out.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * For any node whose name matches: roles, labels, display_name, allowed_roots, pools and portals of the hosts that are made.
+   * A node with the name NAME becomes hosts/NAME; names that are no resource id are changed and end in a hash of themselves.
+   *
+   * @generated from field: zfsilo.v1.Host host_template = 2;
+   */
+  hostTemplate?: Host | undefined;
+
+  /**
+   * With host_template: which nodes; `*` stands for any run of characters. Default `*`.
+   *
+   * @generated from field: string node_name_pattern = 3;
+   */
+  nodeNamePattern: string;
+
+  /**
+   * With host_template: a node that has lost its credential may enrol again while no agent serves its host. Not after
+   * RevokeAgent.
+   *
+   * @generated from field: bool replace_offline = 4;
+   */
+  replaceOffline: boolean;
+
+  /**
+   * Default 3600; at most 315360000, ten years.
+   *
+   * @generated from field: int32 lifetime_seconds = 5;
+   */
+  lifetimeSeconds: number;
+
+  /**
+   * With host_template: how many nodes may enrol, 0 for any number. With host it is 1, which may be left out.
+   *
+   * @generated from field: int32 max_uses = 6;
+   */
+  maxUses: number;
+};
+
+/**
+ * Describes the message zfsilo.v1.CreateJoinTokenRequest.
+ * Use `create(CreateJoinTokenRequestSchema)` to create a new message.
+ */
+export const CreateJoinTokenRequestSchema: GenMessage<CreateJoinTokenRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 21);
+
+/**
+ * The token.
+ *
+ * @generated from message zfsilo.v1.CreateJoinTokenResponse
+ */
+export type CreateJoinTokenResponse = Message<"zfsilo.v1.CreateJoinTokenResponse"> & {
+  /**
+   * What was made.
+   *
+   * @generated from field: zfsilo.v1.JoinToken join_token = 1;
+   */
+  joinToken?: JoinToken | undefined;
+
+  /**
+   * What the agent needs. It is not stored and cannot be shown again.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.CreateJoinTokenResponse.
+ * Use `create(CreateJoinTokenResponseSchema)` to create a new message.
+ */
+export const CreateJoinTokenResponseSchema: GenMessage<CreateJoinTokenResponse> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 22);
+
+/**
+ * A join token, without its secret.
+ *
+ * @generated from message zfsilo.v1.JoinToken
+ */
+export type JoinToken = Message<"zfsilo.v1.JoinToken"> & {
+  /**
+   * joinTokens/{join_token}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The host it is for; empty for nodes by name.
+   *
+   * @generated from field: string host = 2;
+   */
+  host: string;
+
+  /**
+   * Which nodes.
+   *
+   * @generated from field: string node_name_pattern = 3;
+   */
+  nodeNamePattern: string;
+
+  /**
+   * See the request.
+   *
+   * @generated from field: bool replace_offline = 4;
+   */
+  replaceOffline: boolean;
+
+  /**
+   * 0: any number.
+   *
+   * @generated from field: int32 max_uses = 5;
+   */
+  maxUses: number;
+
+  /**
+   * How often it was used.
+   *
+   * @generated from field: int32 uses = 6;
+   */
+  uses: number;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 7;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it stops working. It is forgotten a day later.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 8;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message zfsilo.v1.JoinToken.
+ * Use `create(JoinTokenSchema)` to create a new message.
+ */
+export const JoinTokenSchema: GenMessage<JoinToken> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 23);
+
+/**
+ * Which tokens, and how many at once.
+ *
+ * @generated from message zfsilo.v1.ListJoinTokensRequest
+ */
+export type ListJoinTokensRequest = Message<"zfsilo.v1.ListJoinTokensRequest"> & {
+  /**
+   * Default 50, at most 1000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; the other fields must be the same.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Fields: name, create_time, expire_time. See docs/api.md.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * create_time or name, each optionally with " desc". Default create_time.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.ListJoinTokensRequest.
+ * Use `create(ListJoinTokensRequestSchema)` to create a new message.
+ */
+export const ListJoinTokensRequestSchema: GenMessage<ListJoinTokensRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 24);
+
+/**
+ * A page of join tokens.
+ *
+ * @generated from message zfsilo.v1.ListJoinTokensResponse
+ */
+export type ListJoinTokensResponse = Message<"zfsilo.v1.ListJoinTokensResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated zfsilo.v1.JoinToken join_tokens = 1;
+   */
+  joinTokens: JoinToken[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.ListJoinTokensResponse.
+ * Use `create(ListJoinTokensResponseSchema)` to create a new message.
+ */
+export const ListJoinTokensResponseSchema: GenMessage<ListJoinTokensResponse> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 25);
+
+/**
+ * Which token.
+ *
+ * @generated from message zfsilo.v1.DeleteJoinTokenRequest
+ */
+export type DeleteJoinTokenRequest = Message<"zfsilo.v1.DeleteJoinTokenRequest"> & {
+  /**
+   * joinTokens/{join_token}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.DeleteJoinTokenRequest.
+ * Use `create(DeleteJoinTokenRequestSchema)` to create a new message.
+ */
+export const DeleteJoinTokenRequestSchema: GenMessage<DeleteJoinTokenRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 26);
+
+/**
+ * Empty.
+ *
+ * @generated from message zfsilo.v1.DeleteJoinTokenResponse
+ */
+export type DeleteJoinTokenResponse = Message<"zfsilo.v1.DeleteJoinTokenResponse"> & {
+};
+
+/**
+ * Describes the message zfsilo.v1.DeleteJoinTokenResponse.
+ * Use `create(DeleteJoinTokenResponseSchema)` to create a new message.
+ */
+export const DeleteJoinTokenResponseSchema: GenMessage<DeleteJoinTokenResponse> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 27);
+
+/**
+ * Which host's agent.
+ *
+ * @generated from message zfsilo.v1.RotateAgentCredentialRequest
+ */
+export type RotateAgentCredentialRequest = Message<"zfsilo.v1.RotateAgentCredentialRequest"> & {
+  /**
+   * hosts/{host}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.RotateAgentCredentialRequest.
+ * Use `create(RotateAgentCredentialRequestSchema)` to create a new message.
+ */
+export const RotateAgentCredentialRequestSchema: GenMessage<RotateAgentCredentialRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 28);
+
+/**
+ * The host, after the agent has confirmed.
+ *
+ * @generated from message zfsilo.v1.RotateAgentCredentialResponse
+ */
+export type RotateAgentCredentialResponse = Message<"zfsilo.v1.RotateAgentCredentialResponse"> & {
+  /**
+   * The host.
+   *
+   * @generated from field: zfsilo.v1.Host host = 1;
+   */
+  host?: Host | undefined;
+};
+
+/**
+ * Describes the message zfsilo.v1.RotateAgentCredentialResponse.
+ * Use `create(RotateAgentCredentialResponseSchema)` to create a new message.
+ */
+export const RotateAgentCredentialResponseSchema: GenMessage<RotateAgentCredentialResponse> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 29);
+
+/**
+ * Which host's agent.
+ *
+ * @generated from message zfsilo.v1.RevokeAgentRequest
+ */
+export type RevokeAgentRequest = Message<"zfsilo.v1.RevokeAgentRequest"> & {
+  /**
+   * hosts/{host}.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message zfsilo.v1.RevokeAgentRequest.
+ * Use `create(RevokeAgentRequestSchema)` to create a new message.
+ */
+export const RevokeAgentRequestSchema: GenMessage<RevokeAgentRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 30);
+
+/**
+ * The host.
+ *
+ * @generated from message zfsilo.v1.RevokeAgentResponse
+ */
+export type RevokeAgentResponse = Message<"zfsilo.v1.RevokeAgentResponse"> & {
+  /**
+   * The host.
+   *
+   * @generated from field: zfsilo.v1.Host host = 1;
+   */
+  host?: Host | undefined;
+};
+
+/**
+ * Describes the message zfsilo.v1.RevokeAgentResponse.
+ * Use `create(RevokeAgentResponseSchema)` to create a new message.
+ */
+export const RevokeAgentResponseSchema: GenMessage<RevokeAgentResponse> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_host_service, 31);
 
 /**
  * What a host does for volumes.
@@ -673,6 +1120,47 @@ export type HostRole = (typeof HostRole)[keyof typeof HostRole] | UnknownEnum;
  */
 export const HostRoleSchema: GenEnum<HostRole> = /*@__PURE__*/
   enumDesc(file_zfsilo_v1_host_service, 0);
+
+/**
+ * Whether a host answers.
+ *
+ * @generated from enum zfsilo.v1.HostState
+ */
+export const HostState = {
+  /**
+   * Nothing was asked of it since the control plane started.
+   *
+   * @generated from enum value: HOST_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It answers.
+   *
+   * @generated from enum value: HOST_STATE_ONLINE = 1;
+   */
+  ONLINE: 1,
+
+  /**
+   * It does not.
+   *
+   * @generated from enum value: HOST_STATE_OFFLINE = 2;
+   */
+  OFFLINE: 2,
+} as const;
+
+/**
+ * Whether a host answers.
+ *
+ * @generated from enum zfsilo.v1.HostState
+ */
+export type HostState = (typeof HostState)[keyof typeof HostState] | UnknownEnum;
+
+/**
+ * Describes the enum zfsilo.v1.HostState.
+ */
+export const HostStateSchema: GenEnum<HostState> = /*@__PURE__*/
+  enumDesc(file_zfsilo_v1_host_service, 1);
 
 /**
  * How a check ended.
@@ -720,7 +1208,7 @@ export type CheckState = (typeof CheckState)[keyof typeof CheckState] | UnknownE
  * Describes the enum zfsilo.v1.CheckState.
  */
 export const CheckStateSchema: GenEnum<CheckState> = /*@__PURE__*/
-  enumDesc(file_zfsilo_v1_host_service, 1);
+  enumDesc(file_zfsilo_v1_host_service, 2);
 
 /**
  * Machines: targets that hold pools and export volumes, initiators that use them. One machine can be both.
@@ -787,6 +1275,57 @@ export const HostService: GenService<{
     methodKind: "unary";
     input: typeof CheckHostRequestSchema;
     output: typeof CheckHostResponseSchema;
+  },
+  /**
+   * Makes a secret with which an agent enrols: for one host, or for every node whose name matches. It is shown once.
+   *
+   * @generated from rpc zfsilo.v1.HostService.CreateJoinToken
+   */
+  createJoinToken: {
+    methodKind: "unary";
+    input: typeof CreateJoinTokenRequestSchema;
+    output: typeof CreateJoinTokenResponseSchema;
+  },
+  /**
+   * Join tokens page by page, without their secrets.
+   *
+   * @generated from rpc zfsilo.v1.HostService.ListJoinTokens
+   */
+  listJoinTokens: {
+    methodKind: "unary";
+    input: typeof ListJoinTokensRequestSchema;
+    output: typeof ListJoinTokensResponseSchema;
+  },
+  /**
+   * Nobody enrols with it any more. Agents that did, stay.
+   *
+   * @generated from rpc zfsilo.v1.HostService.DeleteJoinToken
+   */
+  deleteJoinToken: {
+    methodKind: "unary";
+    input: typeof DeleteJoinTokenRequestSchema;
+    output: typeof DeleteJoinTokenResponseSchema;
+  },
+  /**
+   * Has the connected agent of a host make up another credential; the one before opens nothing any more.
+   *
+   * @generated from rpc zfsilo.v1.HostService.RotateAgentCredential
+   */
+  rotateAgentCredential: {
+    methodKind: "unary";
+    input: typeof RotateAgentCredentialRequestSchema;
+    output: typeof RotateAgentCredentialResponseSchema;
+  },
+  /**
+   * Shuts an agent out at once: its stream ends and its credential opens nothing any more. Only a join token made for this
+   * host by name lets another one in.
+   *
+   * @generated from rpc zfsilo.v1.HostService.RevokeAgent
+   */
+  revokeAgent: {
+    methodKind: "unary";
+    input: typeof RevokeAgentRequestSchema;
+    output: typeof RevokeAgentResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_zfsilo_v1_host_service, 0);
