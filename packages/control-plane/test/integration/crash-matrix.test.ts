@@ -1,20 +1,24 @@
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { workflows } from "../../src/workflow/workflows.ts";
 import { apiCalls } from "../crash/calls.ts";
-import { killDuring, type Instant } from "../crash/child.ts";
+import { ask, Children, finish, killDuring, type Instant } from "../crash/child.ts";
 import { Turns } from "../crash/turns.ts";
 import { cases } from "../world/cases.ts";
-import { expectRecovered } from "../world/judge.ts";
-import { recordAll } from "../world/record.ts";
+import { expectArrived, expectDoneOrUndone } from "../world/judge.ts";
+import { formattingOf } from "../world/picture.ts";
+import { recordAll, type Recording } from "../world/record.ts";
 import { World } from "../world/world.ts";
 
 /**
- * A process that serves is killed at every instant around every step of every workflow, and another finishes on the same
- * files what it left. The instants within steps, and those of undoing, are those of workflow-failure.
+ * A process that serves is killed at every instant around every step of every workflow. Another process, which has not seen
+ * these files before, finishes what it left and answers the call that is made again. This one only looks at the files in
+ * between. The instants within steps, and those of undoing, are those of workflow-failure.
  */
 const killed = cases.filter(({ name }) => name in apiCalls);
 const recordings = await recordAll(killed);
 const turns = new Turns(2);
+const children = new Children();
+afterAll(() => children.end());
 
 it("covers every workflow", () => {
   expect(killed.map(({ name }) => name).sort()).toEqual(Object.keys(apiCalls).sort());
@@ -26,15 +30,33 @@ describe.concurrent.each(recordings.map((recording) => [recording.example.name, 
   const writes = Array.from({ length: recording.journalWrites }, (_, index) => index + 1);
   const instants: Instant[] = writes.flatMap((write) => [{ when: "before", write }, { when: "after", write }]);
 
-  it.each(instants)("killed $when journal write $write", ({ when, write }) =>
-    turns.run(async () => {
-      const prepared = await recording.worlds.open();
-      await prepared.close();
-      await killDuring(prepared.directory, apiCalls[name]!, { when, write });
-      await using world = await World.open(prepared.directory);
-      await prepared.remove();
-      await world.now.operations.retryUnfinished();
-      await expectRecovered(recording, world);
-    }),
-  );
+  it.each(instants)("killed $when journal write $write", (instant) => turns.run(() => cell(name, recording, instant)));
 });
+
+async function cell(name: string, recording: Recording, instant: Instant): Promise<void> {
+  const call = apiCalls[name]!;
+  const prepared = await recording.worlds.open();
+  await prepared.close();
+  const { directory } = prepared;
+  await killDuring(children.take(), directory, call, instant);
+
+  const other = children.take();
+  await finish(other, directory);
+  const formatted = await lookAt(directory, async (world) => {
+    await expectDoneOrUndone(recording, world);
+    return recording.example.kind === "volume.stage" && (await formattingOf(world)).made !== undefined;
+  });
+  const answer = await ask(await other.serve(directory), call);
+  expect(answer, JSON.stringify(answer?.body)).toMatchObject({ status: 200 });
+  const { formats } = await other.stop();
+  if (formatted) expect(formats).toBe(0);
+  await lookAt(directory, (world) => expectArrived(recording, world));
+  children.giveBack(other);
+  await prepared.remove();
+}
+
+/** At a copy: looking leaves no trace. */
+async function lookAt<T>(directory: string, look: (world: World) => Promise<T>): Promise<T> {
+  await using world = await World.open(directory);
+  return await look(world);
+}
