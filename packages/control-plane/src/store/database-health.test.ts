@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
+import { DatabaseHealth } from "./database-health.ts";
 import { openDatabase, type Database } from "./database.ts";
 import { silent } from "./store-fixtures.ts";
 
@@ -51,4 +52,19 @@ it("what callers do wrong is no problem of the database", async () => {
   await write("a");
   await expect(write("a")).rejects.toThrow("UNIQUE");
   expect(database.problem).toBeUndefined();
+});
+
+it.each([
+  ["SQLITE_FULL: database or disk is full", false],
+  ["SQLITE_CORRUPT: database disk image is malformed", true],
+])("what works afterwards makes up for it, unless pages are lost: %s", (message, lasts) => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const health = new DatabaseHealth("zfsilo.db");
+  health.failed(new Error(message));
+  health.worked();
+  expect(health.problem).toBeDefined();
+  vi.advanceTimersByTime(6_000);
+  health.worked();
+  expect(health.problem !== undefined).toBe(lasts);
 });

@@ -17,13 +17,16 @@ export function troubleOf(error: unknown): string | undefined {
   return troubles.find(([pattern]) => pattern.test(text))?.[1];
 }
 
+/** No write that works makes up for pages that are lost: only a new start on a restored file does. */
+const lasting = /SQLITE_(NOTADB|CORRUPT)/;
+
 /** A full disk may still take a small write: one that works clears the problem only when none has failed for this long. */
 const quietMs = 5_000;
 
 /** Whether the database can be used, as the last reads and writes tell. */
 export class DatabaseHealth {
   readonly #file: string;
-  #problem: { readonly error: StorageError; readonly at: number } | undefined;
+  #problem: { readonly error: StorageError; readonly at: number; readonly lasts: boolean } | undefined;
 
   constructor(file: string) {
     this.#file = file;
@@ -34,7 +37,7 @@ export class DatabaseHealth {
   }
 
   worked(): void {
-    if (this.#problem !== undefined && performance.now() - this.#problem.at > quietMs) this.#problem = undefined;
+    if (this.#problem !== undefined && !this.#problem.lasts && performance.now() - this.#problem.at > quietMs) this.#problem = undefined;
   }
 
   /** The failure as callers are told of it. */
@@ -42,7 +45,8 @@ export class DatabaseHealth {
     const hint = troubleOf(error);
     if (hint === undefined || error instanceof StorageError) return error;
     const told = new StorageError("unavailable", `use the database ${this.#file}`, { cause: error, hint });
-    this.#problem = { error: told, at: performance.now() };
+    const lasts = error instanceof Error && lasting.test(error.message);
+    if (this.#problem?.lasts !== true) this.#problem = { error: told, at: performance.now(), lasts };
     return told;
   }
 }
