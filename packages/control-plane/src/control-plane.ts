@@ -28,12 +28,13 @@ import { volumeService } from "./rpc/volume-service.ts";
 import { loadSecretKey } from "./secret-key.ts";
 import { openStores, type Stores } from "./store/open-stores.ts";
 import type { OperationStore } from "./store/stores.ts";
+import { Placer } from "./volume/placer.ts";
 import type { RequestDeps } from "./volume/volume-requests.ts";
 import type { WorkflowDeps } from "./workflow/deps.ts";
 import { workflows } from "./workflow/workflows.ts";
 
 export const version = "0.1.0";
-const features = ["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations", "pools"];
+const features = ["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations", "pools", "placement"];
 
 export interface ControlPlaneOptions {
   readonly config: Config;
@@ -90,7 +91,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const deps: WorkflowDeps = { volumes, hosts, machines, clusterId, turns: new KeyedMutex() };
   const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
   const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
-  const requests: RequestDeps = { ...deps, operations, iqnPrefix: config.iqnPrefix };
+  const placer = new Placer({ hosts, volumes, pools });
+  const requests: RequestDeps = { ...deps, operations, placer, iqnPrefix: config.iqnPrefix };
   const reconciler = new Reconciler({ ...deps, operations, log, repairs: metrics });
   const intervalMs = config.reconcile.intervalSeconds * 1000;
   const reconcile: ReconcileLoop = new ReconcileLoop({ reconciler, intervalMs, log, observer: metrics });

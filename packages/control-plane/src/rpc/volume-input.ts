@@ -13,6 +13,7 @@ import {
 import {
   parseFsType,
   parseMkfsOptions,
+  parseDatasetName,
   parseMountOptions,
   parsePoolName,
   parseZfsOptions,
@@ -61,8 +62,10 @@ export function parseCreateVolume(request: CreateVolumeRequest): CreateVolumeInp
     id,
     displayName: checkDisplayName(volume.displayName, "volume.display_name"),
     labels: checkLabels(volume.labels, "volume.labels"),
-    hostId: parseHostName(volume.host, "volume.host"),
+    hostId: volume.host === "" ? undefined : parseHostName(volume.host, "volume.host"),
     pool: volume.pool === "" ? "" : parsePoolName(volume.pool, "volume.pool"),
+    parentDataset: volume.parentDataset === "" ? "" : parseDatasetName(volume.parentDataset, "volume.parent_dataset"),
+    hostLabels: parseHostLabels(request.hostLabels, volume.host),
     capacityBytes: parseCapacity(volume.capacityBytes),
     sparse: volume.sparse,
     zfsOptions: withoutMissing(parseZfsOptions(volume.zfsOptions, "volume.zfs_options")),
@@ -100,6 +103,13 @@ export function parseUpdateVolume(request: UpdateVolumeRequest): UpdateVolumeInp
     input = { ...input, ...update(volume) };
   }
   return input;
+}
+
+function parseHostLabels(labels: Readonly<Record<string, string>>, host: string): Readonly<Record<string, string>> {
+  if (host !== "" && Object.keys(labels).length > 0) {
+    throw invalidField("host_labels", "is for volumes without a host", "Leave out either host_labels or volume.host.");
+  }
+  return checkLabels(labels, "host_labels");
 }
 
 function parseCapacity(value: bigint): Bytes {

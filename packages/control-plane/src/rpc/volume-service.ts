@@ -6,12 +6,14 @@ import {
   DeleteVolumeResponseSchema,
   DisconnectVolumeResponseSchema,
   MountVolumeResponseSchema,
+  PlacementCandidateSchema,
   PublishVolumeResponseSchema,
   StageVolumeResponseSchema,
   UnmountVolumeResponseSchema,
   UnpublishVolumeResponseSchema,
   UnstageVolumeResponseSchema,
   UpdateVolumeResponseSchema,
+  type PlacementCandidate,
   type Volume,
   type VolumeService,
 } from "@zfsilo/api";
@@ -28,15 +30,25 @@ import { parseCreateVolume, parseUpdateVolume } from "./volume-input.ts";
 import { volumeReads, type VolumeReadDeps } from "./volume-reads.ts";
 import { whileCalled } from "./while-called.ts";
 
+interface Answered {
+  readonly volume: Volume;
+  readonly operation: string;
+  /** Only CreateVolume has any. */
+  readonly placement: PlacementCandidate[];
+}
+
 /** Checks what was asked, hands it on, and answers in API messages. What is done is decided in volume/ and workflow/. */
 export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeService> {
   /** A caller that goes away, or whose deadline passes, stops waiting; the operation goes on (I7). */
-  const answer = async (work: Promise<Answer>, { signal }: HandlerContext): Promise<{ volume: Volume; operation: string }> => {
-    const { volume, operation } = await whileCalled(work, signal);
+  const answer = async (work: Promise<Answer>, { signal }: HandlerContext): Promise<Answered> => {
+    const { volume, operation, placement = [] } = await whileCalled(work, signal);
     const open = deps.operations.openOn(`volumes/${volume.id}`);
     return {
       volume: volumeToMessage(volume, open),
       operation: operation === undefined ? "" : `operations/${operation}`,
+      placement: placement.map(({ hostId, pool, parentDataset, score, reasons }) =>
+        create(PlacementCandidateSchema, { host: `hosts/${hostId}`, pool, parentDataset, score, reasons: [...reasons] }),
+      ),
     };
   };
 

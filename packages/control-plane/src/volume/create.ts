@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { childOf, parseDatasetName, parsePoolName } from "@zfsilo/host";
-import { bytes, invalidField, newVolumeHandle, roundUp, StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
+import { childOf, parseDatasetName } from "@zfsilo/host";
+import { bytes, newVolumeHandle, roundUp, StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
 import { fingerprint } from "../operation/fingerprint.ts";
-import type { AuthenticationMode, HostRecord, PoolRef, VolumeMode } from "../store/model.ts";
+import type { AuthenticationMode, VolumeMode } from "../store/model.ts";
 import { createVolume, type CreateVolumeContext } from "../workflow/create-volume.ts";
 import { targetNameOf } from "../workflow/ownership.ts";
 import type { Answer } from "./answer.ts";
+import { placementNotes } from "./placement.ts";
 import { alreadySo, hostInRole, namingCapacity, runOn, type RequestDeps } from "./volume-requests.ts";
 
 /** A checked CreateVolume request. */
@@ -13,9 +14,13 @@ export interface CreateVolumeInput {
   readonly id: VolumeId;
   readonly displayName: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly hostId: HostId;
-  /** Empty: the only pool of the host. */
+  /** Undefined: where it fits best. */
+  readonly hostId: HostId | undefined;
+  /** Empty: where it fits best. */
   readonly pool: string;
+  /** Empty: where it fits best. */
+  readonly parentDataset: string;
+  readonly hostLabels: Readonly<Record<string, string>>;
   readonly capacityBytes: bigint;
   readonly sparse: boolean;
   readonly zfsOptions: Readonly<Record<string, string>>;
@@ -32,7 +37,7 @@ const defaultBlockBytes = 16_384n;
 /** The same id with the same fields is the same volume, however often it is asked for. */
 export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput): Promise<Answer> {
   const { id, ...asked } = input;
-  const print = fingerprint(asked);
+  const print = fingerprint({ ...asked, ...withoutEmpty(asked) });
   return deps.operations.submit({ subject: `volumes/${id}`, kind: createVolume.kind, input: asked }, async (begin) => {
     const existing = await deps.volumes.find(id);
     if (existing !== undefined) {
@@ -42,11 +47,14 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput)
         hint: "Choose another volume_id, or repeat the request exactly as it was made.",
       });
     }
-    const host = await hostInRole(deps, input.hostId, "target", "volume.host");
-    const pool = choosePool(host, input.pool);
-    await refuseBeyondPool(deps, host, pool, input);
-    const handle = newVolumeHandle();
+    if (input.hostId !== undefined) await hostInRole(deps, input.hostId, "target", "volume.host");
     const blockBytes = BigInt(input.zfsOptions["volblocksize"] ?? defaultBlockBytes);
+    const capacityBytes = roundUp(bytes(input.capacityBytes), blockBytes);
+    const { volblocksize } = input.zfsOptions;
+    const shape = { sparse: input.sparse, volblocksize: volblocksize === undefined ? undefined : BigInt(volblocksize) };
+    const place = await deps.placer.place({ ...input, capacityBytes, shape });
+    const { host, pool } = place;
+    const handle = newVolumeHandle();
     const context: CreateVolumeContext = {
       volumeId: id,
       handle,
@@ -55,7 +63,7 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput)
       hostId: host.id,
       pool: pool.name,
       dataset: childOf(parseDatasetName(pool.parentDataset), handle),
-      capacityBytes: roundUp(bytes(input.capacityBytes), blockBytes),
+      capacityBytes,
       sparse: input.sparse,
       zfsOptions: { ...input.zfsOptions },
       mode: input.mode,
@@ -72,43 +80,19 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput)
       authentication: input.authentication,
       targetName: targetNameOf(deps.iqnPrefix, handle),
       requestFingerprint: print,
+      ...(pool.quotaBytes === undefined ? {} : { quotaBytes: pool.quotaBytes }),
+      ...(place.candidates.length === 0 ? {} : { notes: placementNotes(place.candidates) }),
     };
-    return namingCapacity(pool.name, input.capacityBytes, () => runOn(deps, id, begin, createVolume, context));
+    try {
+      const answer = await namingCapacity(pool.name, input.capacityBytes, () => runOn(deps, id, begin, createVolume, context));
+      return { ...answer, placement: place.candidates };
+    } finally {
+      place.release();
+    }
   });
 }
 
-function choosePool(host: HostRecord, name: string): PoolRef {
-  const only = host.pools[0];
-  if (name === "" && only !== undefined && host.pools.length === 1) return only;
-  const known = host.pools.map((pool) => pool.name).join(", ");
-  if (name === "") throw invalidField("volume.pool", `must be set: hosts/${host.id} has the pools ${known || "none"}`);
-  const pool = host.pools.find((candidate) => candidate.name === name);
-  if (pool !== undefined) return pool;
-  throw new StorageError("not_found", `volume.pool: hosts/${host.id} has no pool "${name}"`, {
-    details: { field: "volume.pool", host: `hosts/${host.id}` },
-    hint: `Its pools are: ${known || "none"}.`,
-  });
-}
-
-/** ZFS itself refuses a thick volume that does not fit, but takes a sparse one of any size. */
-async function refuseBeyondPool(
-  deps: RequestDeps,
-  host: HostRecord,
-  pool: PoolRef,
-  input: CreateVolumeInput,
-): Promise<void> {
-  if (!input.sparse) return;
-  const { zfs } = deps.machines.of(host);
-  const found = await zfs.findPool(parsePoolName(pool.name), { signal: new AbortController().signal });
-  if (found === undefined) {
-    throw new StorageError("unavailable", `pool ${pool.name} is not imported on hosts/${host.id}`, {
-      details: { host: `hosts/${host.id}`, pool: pool.name },
-      hint: "Import it with `zpool import` on that host.",
-    });
-  }
-  if (input.capacityBytes <= found.sizeBytes) return;
-  throw new StorageError("no_space", `volume.capacity_bytes: ${input.capacityBytes} is more than the whole pool ${pool.name}`, {
-    details: { field: "volume.capacity_bytes", pool: pool.name },
-    hint: `The pool has ${found.sizeBytes} bytes.`,
-  });
+/** What is not asked for is left out, so that a request has the fingerprint it had before there was the field. */
+function withoutEmpty({ parentDataset, hostLabels }: Pick<CreateVolumeInput, "parentDataset" | "hostLabels">): object {
+  return { parentDataset: parentDataset || undefined, hostLabels: Object.keys(hostLabels).length === 0 ? undefined : hostLabels };
 }

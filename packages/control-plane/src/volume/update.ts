@@ -31,7 +31,7 @@ export async function requestUpdate(deps: RequestDeps, id: VolumeId, input: Upda
     const edit = editOf(volume, input);
     // One operation for each subject at a time: the hosts first, then the fields that live only in the row.
     let done = await changeOptions(deps, volume, begin, input.zfsOptions);
-    done = (await expand(volume, begin, capacityBytes)) ?? done;
+    done = (await expand(deps, volume, begin, capacityBytes)) ?? done;
     if (Object.keys(edit).length > 0) done = (await begin(editVolume, { volumeId: id, edit })).operation;
     return { volume: await deps.volumes.get(id), operation: done ?? before?.id };
   });
@@ -65,10 +65,15 @@ function newCapacity(volume: VolumeRecord, asked: bigint | undefined): bigint | 
   );
 }
 
-async function expand(volume: VolumeRecord, begin: BeginWorkflow, capacityBytes: bigint | undefined) {
+async function expand(deps: RequestDeps, volume: VolumeRecord, begin: BeginWorkflow, capacityBytes: bigint | undefined) {
   if (capacityBytes === undefined) return undefined;
-  const started = await namingCapacity(volume.pool, capacityBytes, () => begin(expandVolume, { volumeId: volume.id, capacityBytes }));
-  return started.operation;
+  const release = await deps.placer.grow(volume, capacityBytes);
+  try {
+    const started = await namingCapacity(volume.pool, capacityBytes, () => begin(expandVolume, { volumeId: volume.id, capacityBytes }));
+    return started.operation;
+  } finally {
+    release();
+  }
 }
 
 /** The fields that live only in the row and are not as asked. */

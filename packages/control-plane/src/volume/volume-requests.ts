@@ -4,10 +4,12 @@ import type { Begin, FindEarlier, Operations } from "../operation/operations.ts"
 import type { HostRecord, HostRole, VolumeRecord } from "../store/model.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
 import type { Answer } from "./answer.ts";
+import type { Placer } from "./placer.ts";
 
 /** What the requests of every kind need. */
 export interface RequestDeps extends WorkflowDeps {
   readonly operations: Operations<WorkflowDeps>;
+  readonly placer: Placer;
   /** First part of every target name, e.g. `iqn.2026-01.io.zfsilo`. */
   readonly iqnPrefix: string;
 }

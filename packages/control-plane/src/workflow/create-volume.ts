@@ -1,7 +1,8 @@
-import { parentOf, parseDatasetName, parseZfsOptions, type Zfs, type Zvol } from "@zfsilo/host";
+import { parentOf, parseDatasetName, parseZfsOptions, type Zvol } from "@zfsilo/host";
 import { bytes, reasonOf } from "@zfsilo/lib";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
+import type { Machine } from "../machines/machines.ts";
 import { authentications, volumeModes, type VolumeRecord } from "../store/model.ts";
 import { hostId, volumeHandle, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
@@ -30,6 +31,10 @@ const context = z.object({
   authentication: z.enum(authentications),
   targetName: z.string(),
   requestFingerprint: z.string(),
+  /** Of the parent dataset, when it has to be made. */
+  quotaBytes: z.bigint().optional(),
+  /** Why it was placed where it is, for people. */
+  notes: z.array(z.string()).optional(),
   /** Known once the zvol is made. */
   zvolGuid: z.string().optional(),
 });
@@ -51,7 +56,7 @@ export const createVolume = buildUp<CreateVolumeContext, WorkflowDeps>("volume.c
 async function recordVolume(c: CreateVolumeContext, { deps }: Io): Promise<undefined> {
   if ((await deps.volumes.find(c.volumeId))?.handle === c.handle) return;
   const now = new Date();
-  const { filesystem, ...same } = c;
+  const { filesystem, quotaBytes: _quotaBytes, notes: _notes, ...same } = c;
   const volume: VolumeRecord = {
     ...same,
     id: c.volumeId,
@@ -80,14 +85,14 @@ async function forgetVolume(c: CreateVolumeContext, { deps }: Io): Promise<void>
 }
 
 async function createZvol(c: CreateVolumeContext, { deps, signal }: Io): Promise<Partial<CreateVolumeContext>> {
-  const { zfs } = await deps.machines.get(c.hostId);
+  const machine = await deps.machines.get(c.hostId);
   // Concurrent creates lose /dev/zvol links for good (udev, "Unknown error 512"), so they take turns within a pool.
   const turn = `zvol:${c.hostId}/${c.pool}`;
-  const zvol = await deps.turns.run(turn, () => createUnderParent(zfs, c, deps.clusterId, signal), signal);
+  const zvol = await deps.turns.run(turn, () => createUnderParent(machine, c, deps.clusterId, signal), signal);
   return { zvolGuid: zvol.guid };
 }
 
-async function createUnderParent(zfs: Zfs, c: CreateVolumeContext, cluster: string, signal: AbortSignal): Promise<Zvol> {
+async function createUnderParent({ zfs, zpools }: Machine, c: CreateVolumeContext, cluster: string, signal: AbortSignal): Promise<Zvol> {
   const dataset = parseDatasetName(c.dataset);
   const spec = {
     dataset,
@@ -109,6 +114,7 @@ async function createUnderParent(zfs: Zfs, c: CreateVolumeContext, cluster: stri
     // The parent is made on first use, and looked for only when a create failed for want of it.
     if (reasonOf(error) !== "precondition" || parent === undefined || parentOf(parent) === undefined) throw error;
     await zfs.ensureFilesystem(parent, { signal });
+    if (c.quotaBytes !== undefined && c.quotaBytes > 0n) await zpools.setQuota(parent, c.quotaBytes, { signal });
     return await zfs.createVolume(spec, { signal });
   }
 }

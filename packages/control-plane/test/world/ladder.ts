@@ -31,6 +31,8 @@ export function createInput(id: VolumeId, kind: VolumeKind): CreateVolumeInput {
     labels: { team: "storage" },
     hostId: give,
     pool: "",
+    parentDataset: "",
+    hostLabels: {},
     capacityBytes,
     sparse: true,
     zfsOptions: { compression: "lz4" },

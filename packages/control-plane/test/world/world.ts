@@ -7,10 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectHost } from "../../src/machines/connect.ts";
 import { Machines } from "../../src/machines/machines.ts";
+import { PoolProbe } from "../../src/machines/pool-probe.ts";
 import { Operations } from "../../src/operation/operations.ts";
 import { SecretKey } from "../../src/secret-key.ts";
 import { openStores, type Stores } from "../../src/store/open-stores.ts";
 import { hostRecord } from "../../src/store/store-fixtures.ts";
+import { Placer } from "../../src/volume/placer.ts";
 import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import type { WorkflowDeps } from "../../src/workflow/deps.ts";
 import { workflows } from "../../src/workflow/workflows.ts";
@@ -139,7 +141,8 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
     undoBackoff: { firstMs: 1, maxMs: 5, limitMs: 20 },
     aroundStep: (entry, step, work) => (hooks.step === undefined ? work() : hooks.step(entry, step, work)),
   });
-  return { stores, operations, requests: { ...deps, operations, iqnPrefix: "iqn.2026-01.io.zfsilo" }, life };
+  const placer = new Placer({ hosts, volumes, pools: new PoolProbe(machines) });
+  return { stores, operations, requests: { ...deps, operations, placer, iqnPrefix: "iqn.2026-01.io.zfsilo" }, life };
 }
 
 /** Memory where the system has a directory in it: thousands of databases are opened, and none has to outlive anything. */

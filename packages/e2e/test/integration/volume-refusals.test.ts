@@ -50,7 +50,9 @@ const { InvalidArgument, NotFound, FailedPrecondition, ResourceExhausted, Alread
 
 describe("CreateVolume refuses", () => {
   const cases: [string, VolumeInit, Code, string?][] = [
-    ["no host", { capacityBytes: gib }, InvalidArgument, "volume.host"],
+    ["what fits on no host", { capacityBytes: 100n * gib }, ResourceExhausted, "volume.capacity_bytes"],
+    ["an unknown parent dataset", { ...good, parentDataset: "tank/none" }, NotFound, "volume.parent_dataset"],
+    ["a parent dataset of the wrong form", { ...good, parentDataset: "tank/a@b" }, InvalidArgument, "volume.parent_dataset"],
     ["an unknown host", { ...good, host: "hosts/nobody" }, NotFound],
     ["a host name of the wrong form", { ...good, host: "hst_give" }, InvalidArgument, "volume.host"],
     ["a host that is no target", { ...good, host: take }, FailedPrecondition],

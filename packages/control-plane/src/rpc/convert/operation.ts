@@ -48,7 +48,14 @@ export function operationToMessage(operation: OperationRecord): Operation {
     }),
     createTime: timestampFromDate(operation.createdAt),
     ...(endedAt && { endTime: timestampFromDate(endedAt) }),
+    notes: notesOf(operation.context),
   });
+}
+
+/** Workflows keep under this name what was decided before they began. */
+function notesOf(context: object): string[] {
+  const notes: unknown = "notes" in context ? context.notes : [];
+  return Array.isArray(notes) ? notes.filter((note) => typeof note === "string") : [];
 }
 
 function stepToMessage({ name, state, startedAt, endedAt }: StepRecord, commands: readonly CommandRecord[]): OperationStep {

@@ -69,6 +69,7 @@ export function volumeToMessage(volume: VolumeRecord, operation?: OperationId): 
       export: create(ExportSchema, { targetName: volume.targetName, portals: volume.portals.map((portal) => ({ ...portal })) }),
     }),
     dataset: volume.dataset,
+    parentDataset: volume.dataset.slice(0, volume.dataset.lastIndexOf("/")),
     revision: BigInt(volume.revision),
     createTime: timestampFromDate(volume.createdAt),
     updateTime: timestampFromDate(volume.updatedAt),
