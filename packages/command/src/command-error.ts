@@ -1,5 +1,5 @@
 import { StorageError, type Reason } from "@zfsilo/lib";
-import type { Argv, Errno, FileOperation } from "./executor.ts";
+import type { Argv, Errno, FileOperation, RunResult } from "./executor.ts";
 
 /** Whether a command that gave no exit may have changed the host. */
 export type Outcome = "not_started" | "unknown";
@@ -25,6 +25,23 @@ export class CommandError extends StorageError {
 function showable(reason: Reason, cause: unknown): unknown {
   if (!(cause instanceof Error) || cause instanceof StorageError) return cause;
   return new StorageError(reason, cause.message, { cause });
+}
+
+/** A streamed program that ended with another exit than 0, after its last output. */
+export class StreamExitError extends StorageError {
+  readonly argv: Argv;
+  readonly result: RunResult;
+
+  /** `stderr` is the start of what it said there. */
+  constructor(host: string, argv: Argv, exitCode: number, stderr: string) {
+    super("internal", `run ${argv.join(" ")} on ${host}`, {
+      cause: new StorageError("internal", `${argv[0]} exited with ${exitCode}${stderr.trim() === "" ? "" : `: ${stderr.trim().slice(0, 1024)}`}`),
+      details: { host },
+    });
+    this.name = "StreamExitError";
+    this.argv = argv;
+    this.result = { exitCode, stdout: "", stderr };
+  }
 }
 
 /** Errno names whose meaning does not depend on which file they came from. */

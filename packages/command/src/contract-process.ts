@@ -174,7 +174,7 @@ export function processContract(options: ContractOptions): void {
   });
 }
 
-async function failure(call: Promise<unknown>): Promise<CommandError> {
+export async function failure(call: Promise<unknown>): Promise<CommandError> {
   const error: unknown = await call.then(
     () => undefined,
     (thrown: unknown) => thrown,
@@ -184,7 +184,7 @@ async function failure(call: Promise<unknown>): Promise<CommandError> {
   return error as CommandError;
 }
 
-async function pidIn(executor: Executor, marker: string): Promise<string> {
+export async function pidIn(executor: Executor, marker: string): Promise<string> {
   const signal = new AbortController().signal;
   return await waitFor(`a process number in ${marker}`, async () => {
     const [result] = await executor.files([{ op: "read", path: marker, tolerate: ["ENOENT"] }], { signal });
@@ -193,7 +193,7 @@ async function pidIn(executor: Executor, marker: string): Promise<string> {
 }
 
 /** A zombie counts as gone: reaping it is up to the host's init. */
-async function expectGone(executor: Executor, marker: string): Promise<void> {
+export async function expectGone(executor: Executor, marker: string): Promise<void> {
   const signal = new AbortController().signal;
   const pid = await pidIn(executor, marker);
   await waitFor(`the end of process ${pid}`, async () => {

@@ -1,6 +1,7 @@
 import type { Executor } from "./executor.ts";
 import { fileContract } from "./contract-files.ts";
 import { processContract } from "./contract-process.ts";
+import { streamContract } from "./contract-stream.ts";
 
 /** An executor under test and a directory of its host that is empty, writable and ours. */
 export interface ContractSubject {
@@ -17,7 +18,7 @@ export interface ContractOptions {
   readonly runs?: number;
 }
 
-export { fileContract, processContract };
+export { fileContract, processContract, streamContract };
 
 /**
  * What every Executor promises, as vitest cases. The process part needs a POSIX userland (sh, printf, cat, sleep) on the

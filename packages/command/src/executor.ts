@@ -23,6 +23,26 @@ export interface RunResult {
   readonly stderr: string;
 }
 
+export interface StreamOptions extends CallOptions {
+  /** Most bytes of standard output that wait here for the consumer, default 1 MiB. The program waits beyond that. */
+  readonly maxWaitingBytes?: number;
+}
+
+export interface PipeOptions extends CallOptions {
+  /** Most bytes kept of each output, default 1 MiB. One more byte ends both programs with an error. */
+  readonly maxOutputBytes?: number;
+}
+
+/** How both ends of a pipe ended. Non-zero exits are data here; 127 is a program that is not installed. */
+export interface PipeResult {
+  readonly producerExitCode: number;
+  readonly consumerExitCode: number;
+  /** The consumer's. */
+  readonly stdout: string;
+  /** Of both, as it came. */
+  readonly stderr: string;
+}
+
 /** POSIX error names as Node spells them (`EEXIST`), and `E512` for the kernel-internal ERESTARTSYS that LIO leaks. */
 export type Errno = string;
 
@@ -83,6 +103,21 @@ export interface Executor {
    * large, or the connection lost (then `outcome` tells whether it may have taken effect).
    */
   run(argv: Argv, options: RunOptions): Promise<RunResult>;
+
+  /**
+   * Gives the standard output of a program piece by piece, as it comes and no faster than it is taken. It begins with the
+   * first piece asked for. Ends when the program has exited with 0; any other exit throws StreamExitError after the last
+   * piece, and what throws in `run` throws here. Whoever stops taking before the end ends the program's process group.
+   * The program must not leave anything behind that keeps its output open.
+   */
+  stream(argv: Argv, options: StreamOptions): AsyncIterable<Uint8Array>;
+
+  /**
+   * Runs two programs on the host with the standard output of the first as the standard input of the second, and resolves
+   * when both have ended. Both are in one process group, which ends also when we are gone: a connection that is lost, or
+   * our own death, leaves nothing running. What throws in `run` throws here.
+   */
+  pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult>;
 
   /**
    * Performs the operations in order, in one round trip, and stops at the first failure that is not tolerated by

@@ -6,6 +6,7 @@ export * from "./executor.ts";
 export { batchArgv, byByteOrder, checkFileOperations, defaultDirectoryMode, defaultMaxBytes } from "./file-operations.ts";
 export * from "./file-messages.ts";
 export { LocalExecutor } from "./local.ts";
+export { parsePipeResult, pipeArgv, shownPipe } from "./pipe-script.ts";
 export { quoteArgument } from "./quote.ts";
 export * from "./recording.ts";
 export { Slots } from "./slots.ts";

@@ -2,10 +2,10 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { executorContract } from "./contract.ts";
+import { executorContract, streamContract, type ContractOptions } from "./contract.ts";
 import { LocalExecutor } from "./local.ts";
 
-executorContract({
+const contract: ContractOptions = {
   name: "LocalExecutor",
   make: async () => {
     const dir = await mkdtemp(join(tmpdir(), "zfsilo-local-"));
@@ -19,7 +19,10 @@ executorContract({
       },
     };
   },
-});
+};
+
+executorContract(contract);
+streamContract(contract);
 
 describe("LocalExecutor", () => {
   const { signal } = new AbortController();

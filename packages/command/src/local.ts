@@ -2,14 +2,27 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { homedir, hostname } from "node:os";
 import type { Reason } from "@zfsilo/lib";
 import { CallLimit } from "./call-limit.ts";
-import { CommandError, FileOperationError } from "./command-error.ts";
+import { CommandError, FileOperationError, StreamExitError } from "./command-error.ts";
 import { checkArgv, missingProgramHint } from "./argv.ts";
 import { errnoOf } from "./errno.ts";
-import type { Argv, CallOptions, Executor, FileOperation, FileResult, RunOptions, RunResult } from "./executor.ts";
+import type {
+  Argv,
+  CallOptions,
+  Executor,
+  FileOperation,
+  FileResult,
+  PipeOptions,
+  PipeResult,
+  RunOptions,
+  RunResult,
+  StreamOptions,
+} from "./executor.ts";
 import { batchArgv, checkFileOperations } from "./file-operations.ts";
 import { performFileOperation } from "./local-files.ts";
+import { parsePipeResult, pipeArgv, pipeError, shownPipe } from "./pipe-script.ts";
 import { endProcessGroup } from "./process-group.ts";
 import { ProcessWatch } from "./process-watch.ts";
+import { StreamWatch } from "./stream-watch.ts";
 import { systemPath } from "./system-path.ts";
 
 /** Acts on the machine this process runs on. */
@@ -28,6 +41,32 @@ export class LocalExecutor implements Executor {
       checkArgv(this.host, argv);
       limit.throwIfOver("not_started");
       return await this.#runChild(argv, options, limit);
+    } finally {
+      this.#calls.delete(limit);
+    }
+  }
+
+  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    using limit = this.#begin(argv, options);
+    try {
+      checkArgv(this.host, argv);
+      limit.throwIfOver("not_started");
+      yield* this.#streamChild(argv, options, limit);
+    } finally {
+      this.#calls.delete(limit);
+    }
+  }
+
+  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
+    const shown = shownPipe(producer, consumer);
+    using limit = this.#begin(shown, options);
+    try {
+      checkArgv(this.host, shown);
+      limit.throwIfOver("not_started");
+      const result = await this.#runChild(pipeArgv(producer, consumer), { ...options, leash: true }, limit);
+      return parsePipeResult(this.host, shown, result);
+    } catch (error) {
+      throw pipeError(error, this.host, shown);
     } finally {
       this.#calls.delete(limit);
     }
@@ -63,13 +102,47 @@ export class LocalExecutor implements Executor {
     return limit;
   }
 
-  async #runChild(argv: Argv, options: RunOptions, limit: CallLimit): Promise<RunResult> {
+  async *#streamChild(argv: Argv, options: StreamOptions, limit: CallLimit): AsyncGenerator<Uint8Array, void, undefined> {
+    const watch = new StreamWatch(this.host, argv, options.maxWaitingBytes);
+    const child = this.#spawn(argv);
+    child.once("error", (error) => {
+      watch.fail(this.#spawnError(argv, error));
+    });
+    connect(child, watch, "");
+    if (child.stdout !== null) watch.source = child.stdout;
+    const stop = (): void => {
+      watch.fail(limit.failure("unknown"));
+      // At the limit, whether or not somebody waits for the next piece.
+      if (child.pid !== undefined) void endProcessGroup(child.pid);
+    };
+    limit.signal.addEventListener("abort", stop, { once: true });
+    let over = false;
+    try {
+      for (;;) {
+        const chunk = await watch.next();
+        if (chunk === undefined) break;
+        yield chunk;
+      }
+      over = true;
+    } catch (error) {
+      over = error instanceof StreamExitError;
+      throw error;
+    } finally {
+      limit.signal.removeEventListener("abort", stop);
+      watch.abandon();
+      if (!over && child.pid !== undefined) await endProcessGroup(child.pid);
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+    }
+  }
+
+  /** With `leash` standard input stays open until the program has ended. */
+  async #runChild(argv: Argv, options: RunOptions & { readonly leash?: boolean }, limit: CallLimit): Promise<RunResult> {
     const watch = new ProcessWatch(options.maxOutputBytes);
     const child = this.#spawn(argv);
     child.once("error", (error) => {
       watch.fail(this.#spawnError(argv, error));
     });
-    connect(child, watch, options.stdin);
+    connect(child, watch, options.leash === true ? undefined : (options.stdin ?? ""));
     try {
       return await limit.race(watch.result, "unknown");
     } catch (error) {
@@ -128,8 +201,8 @@ const spawnReasons: Readonly<Record<string, Reason>> = {
   EMFILE: "unavailable",
 };
 
-/** The streams are missing when Node had no file descriptor left for them; the "error" event follows then. */
-function connect(child: ChildProcess, watch: ProcessWatch, stdin: string | undefined): void {
+/** Without `stdin` its standard input stays open. The streams are missing when Node had no file descriptor left for them; the "error" event follows then. */
+function connect(child: ChildProcess, watch: ProcessWatch | StreamWatch, stdin: string | undefined): void {
   child.stdout?.on("data", watch.stdout);
   child.stderr?.on("data", watch.stderr);
   child.once("exit", watch.exit);
@@ -138,5 +211,5 @@ function connect(child: ChildProcess, watch: ProcessWatch, stdin: string | undef
   });
   // A program may end without reading its input (EPIPE): its exit tells the rest.
   child.stdin?.on("error", () => undefined);
-  child.stdin?.end(stdin ?? "");
+  if (stdin !== undefined) child.stdin?.end(stdin);
 }

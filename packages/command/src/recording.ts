@@ -1,6 +1,19 @@
 import { StorageError, type Reason } from "@zfsilo/lib";
-import { CommandError, FileOperationError, type Outcome } from "./command-error.ts";
-import type { Argv, CallOptions, Errno, Executor, FileOperation, FileResult, RunOptions, RunResult } from "./executor.ts";
+import { CommandError, FileOperationError, StreamExitError, type Outcome } from "./command-error.ts";
+import type {
+  Argv,
+  CallOptions,
+  Errno,
+  Executor,
+  FileOperation,
+  FileResult,
+  PipeOptions,
+  PipeResult,
+  RunOptions,
+  RunResult,
+  StreamOptions,
+} from "./executor.ts";
+import { shownPipe } from "./pipe-script.ts";
 
 /** A file operation as it may be shown: secret content is replaced, long content cut. */
 export type RecordedOperation = FileOperation;
@@ -10,7 +23,7 @@ export interface RecordedCall {
   readonly at: Date;
   readonly host: string;
   readonly durationMs: number;
-  /** A command, without its standard input, which may hold a secret. */
+  /** A command, or two with a `|` between them, without standard input, which may hold a secret. */
   readonly argv?: Argv;
   /** Or a batch of file operations. */
   readonly operations?: readonly RecordedOperation[];
@@ -68,10 +81,29 @@ export class RecordingExecutor implements Executor {
   }
 
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
-    return await this.#record({ argv }, () => this.#inner.run(argv, options), ({ exitCode, stderr }) => ({
-      exitCode,
-      ...(stderr === "" ? {} : { stderr: stderr.slice(0, excerptLength) }),
-    }));
+    return await this.#record({ argv }, () => this.#inner.run(argv, options), describeExit);
+  }
+
+  /** Recorded once it is over, with how long it took; nothing of what it said. */
+  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    const end = this.#begin({ argv });
+    let last: Partial<RecordedCall> = { error: { reason: "aborted", message: "the reader stopped before the end" } };
+    try {
+      yield* this.#inner.stream(argv, options);
+      last = { exitCode: 0 };
+    } catch (error) {
+      last = error instanceof StreamExitError ? describeExit(error.result) : { error: describeError(error) };
+      throw error;
+    } finally {
+      end(last);
+    }
+  }
+
+  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
+    const work = () => this.#inner.pipe(producer, consumer, options);
+    return await this.#record({ argv: shownPipe(producer, consumer) }, work, (result) =>
+      describeExit({ exitCode: result.consumerExitCode === 0 ? result.producerExitCode : result.consumerExitCode, stderr: result.stderr }),
+    );
   }
 
   async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {
@@ -87,11 +119,7 @@ export class RecordingExecutor implements Executor {
     work: () => Promise<T>,
     describe: (result: T) => Partial<RecordedCall>,
   ): Promise<T> {
-    const at = new Date();
-    const start = performance.now();
-    const keep = (end: Partial<RecordedCall>): void => {
-      this.#keep({ at, host: this.host, durationMs: performance.now() - start, ...what, ...end });
-    };
+    const keep = this.#begin(what);
     try {
       const result = await work();
       keep(describe(result));
@@ -102,6 +130,15 @@ export class RecordingExecutor implements Executor {
     }
   }
 
+  /** Gives the function that records the end. */
+  #begin(what: Pick<RecordedCall, "argv" | "operations">): (end: Partial<RecordedCall>) => void {
+    const at = new Date();
+    const start = performance.now();
+    return (end) => {
+      this.#keep({ at, host: this.host, durationMs: performance.now() - start, ...what, ...end });
+    };
+  }
+
   #keep(call: RecordedCall): void {
     this.#calls.push(call);
     while (this.#calls.length > this.#maxCalls) {
@@ -110,6 +147,10 @@ export class RecordingExecutor implements Executor {
     }
     this.#onCall(call);
   }
+}
+
+function describeExit({ exitCode, stderr }: Pick<RunResult, "exitCode" | "stderr">): Partial<RecordedCall> {
+  return { exitCode, ...(stderr === "" ? {} : { stderr: stderr.slice(0, excerptLength) }) };
 }
 
 function redact(operation: FileOperation): RecordedOperation {

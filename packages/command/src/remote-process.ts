@@ -102,6 +102,14 @@ export class RemoteProcess {
     this.#channel?.close();
   }
 
+  pause(): void {
+    this.#channel?.pause();
+  }
+
+  resume(): void {
+    this.#channel?.resume();
+  }
+
   #stdout(chunk: Buffer): void {
     if (this.#preamble === undefined) {
       this.#handlers.stdout(chunk);

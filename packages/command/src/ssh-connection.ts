@@ -5,6 +5,9 @@ export interface SshChannel {
   end(): void;
   /** Lets go of the command without ending it. */
   close(): void;
+  /** Takes no more of its output than what is on its way, until resume(). */
+  pause(): void;
+  resume(): void;
 }
 
 export interface SshChannelHandlers {

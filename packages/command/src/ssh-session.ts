@@ -1,14 +1,16 @@
 import { setImmediate } from "node:timers/promises";
+import { StorageError } from "@zfsilo/lib";
 import type { CallLimit } from "./call-limit.ts";
-import { CommandError, FileOperationError } from "./command-error.ts";
+import { CommandError, FileOperationError, StreamExitError } from "./command-error.ts";
 import { missingProgramHint } from "./argv.ts";
-import type { Argv, FileOperation, FileResult, RunOptions, RunResult } from "./executor.ts";
+import type { Argv, FileOperation, FileResult, RunOptions, RunResult, StreamOptions } from "./executor.ts";
 import { batchArgv } from "./file-operations.ts";
 import { FileWorker } from "./file-worker-client.ts";
 import { GroupKiller } from "./group-killer.ts";
 import { ProcessWatch } from "./process-watch.ts";
 import { LoginShellError, MissingProgramError, RemoteProcess } from "./remote-process.ts";
 import { ChannelRefusedError, type SshConnection } from "./ssh-connection.ts";
+import { StreamWatch } from "./stream-watch.ts";
 
 /** How long to wait for a command to tell its process group, so that it can be ended; longer, and it is left behind. */
 const groupWaitMs = 2_000;
@@ -36,7 +38,8 @@ export class SshSession {
     return this.#connection.lost;
   }
 
-  async run(argv: Argv, options: RunOptions, limit: CallLimit): Promise<RunResult> {
+  /** With `leash` standard input stays open until the program has ended. */
+  async run(argv: Argv, options: RunOptions & { readonly leash?: boolean }, limit: CallLimit): Promise<RunResult> {
     const watch = new ProcessWatch(options.maxOutputBytes);
     const process = new RemoteProcess(this.#connection, {
       ...watchHandlers(watch),
@@ -50,7 +53,7 @@ export class SshSession {
       try {
         await limit.race(process.open(argv, limit.signal), "unknown");
         if (options.stdin !== undefined) process.write(options.stdin);
-        process.end();
+        if (options.leash !== true) process.end();
         const result = await limit.race(watch.result, "unknown");
         if (!process.begun) throw this.#startFailure(argv, new LoginShellError(result.stderr));
         return result;
@@ -61,6 +64,46 @@ export class SshSession {
         process.close();
       }
     });
+  }
+
+  async *stream(argv: Argv, options: StreamOptions, limit: CallLimit): AsyncGenerator<Uint8Array, void, undefined> {
+    const watch = new StreamWatch(this.#host, argv, options.maxWaitingBytes);
+    const process = new RemoteProcess(this.#connection, {
+      ...watchHandlers(watch),
+      close: () => { void this.#onClose(watch, argv); },
+    });
+    watch.source = process;
+    process.started.catch((error: unknown) => {
+      const failure = this.#startFailure(argv, error);
+      if (failure !== undefined) watch.fail(failure);
+    });
+    const stop = (): void => {
+      watch.fail(limit.failure("unknown"));
+      // At the limit, whether or not somebody waits for the next piece.
+      void this.#endGroup(process.started);
+    };
+    limit.signal.addEventListener("abort", stop, { once: true });
+    this.#users += 1;
+    let over = false;
+    try {
+      await limit.race(process.open(argv, limit.signal), "unknown");
+      process.end();
+      for (;;) {
+        const chunk = await limit.race(watch.next(), "unknown");
+        if (chunk === undefined) break;
+        yield chunk;
+      }
+      over = true;
+    } catch (error) {
+      over = error instanceof StreamExitError;
+      throw error instanceof StorageError ? error : this.#failure(argv, error);
+    } finally {
+      limit.signal.removeEventListener("abort", stop);
+      watch.abandon();
+      if (!over) await this.#endGroup(process.started);
+      process.close();
+      this.#leave();
+    }
   }
 
   async files(operations: readonly FileOperation[], limit: CallLimit): Promise<readonly FileResult[]> {
@@ -97,9 +140,13 @@ export class SshSession {
     try {
       return await work();
     } finally {
-      this.#users -= 1;
-      if (this.#retired && this.#users === 0) this.#connection.end();
+      this.#leave();
     }
+  }
+
+  #leave(): void {
+    this.#users -= 1;
+    if (this.#retired && this.#users === 0) this.#connection.end();
   }
 
   async #worker(operations: readonly FileOperation[], limit: CallLimit): Promise<FileWorker> {
@@ -132,7 +179,7 @@ export class SshSession {
     if (group !== undefined) await this.#killer.end(group);
   }
 
-  async #onClose(watch: ProcessWatch, argv: Argv): Promise<void> {
+  async #onClose(watch: Pick<ProcessWatch, "close">, argv: Argv): Promise<void> {
     // The channel of a lost connection may close just before the connection does.
     await setImmediate();
     watch.close(() => this.#failure(argv, this.#lostBy ?? new Error("the ssh server closed the channel without an exit status")));
@@ -161,6 +208,6 @@ export class SshSession {
   }
 }
 
-function watchHandlers(watch: ProcessWatch) {
+function watchHandlers(watch: ProcessWatch | StreamWatch) {
   return { stdout: watch.stdout, stderr: watch.stderr, exit: watch.exit };
 }

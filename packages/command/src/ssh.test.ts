@@ -37,7 +37,8 @@ class FakeHost {
           if (line.includes("set -- ")) this.onCommand(handlers);
           else handlers.close();
         });
-        return Promise.resolve({ write: () => { this.onInput(handlers); }, end: () => undefined, close: () => undefined });
+        const ignore = (): void => undefined;
+        return Promise.resolve({ write: () => { this.onInput(handlers); }, end: ignore, close: ignore, pause: ignore, resume: ignore });
       },
       end: () => {
         this.ended += 1;
@@ -105,14 +106,14 @@ describe("SshExecutor", () => {
     await expect(make(host).run(echo, { signal })).rejects.toMatchObject({ reason: "precondition", outcome: "not_started" });
   });
 
-  it("runs seven commands at a time", async () => {
+  it("runs five commands at a time", async () => {
     const host = new FakeHost();
     const waiting: SshChannelHandlers[] = [];
     host.onCommand = (handlers) => waiting.push(handlers);
     make(host);
     const calls = Array.from({ length: 9 }, () => executor.run(echo, { signal }));
-    await expect.poll(() => waiting.length).toBe(7);
-    expect(host.lines).toHaveLength(7);
+    await expect.poll(() => waiting.length).toBe(5);
+    expect(host.lines).toHaveLength(5);
     for (let done = 0; done < 9; done += 1) {
       await expect.poll(() => waiting.length).toBeGreaterThan(0);
       succeed(waiting.shift()!);
@@ -148,12 +149,12 @@ describe("SshExecutor", () => {
     make(host);
     const calls = Array.from({ length: 9 }, () => executor.run(echo, { signal }));
     const settled = Promise.allSettled(calls);
-    await expect.poll(() => host.lines.length).toBe(7);
+    await expect.poll(() => host.lines.length).toBe(5);
     host.onCommand = (handlers) => { succeed(handlers); };
     host.lose();
     const results = await settled;
-    expect(results.map((result) => result.status)).toEqual([...Array<string>(7).fill("rejected"), "fulfilled", "fulfilled"]);
-    for (const result of results.slice(0, 7)) {
+    expect(results.map((result) => result.status)).toEqual([...Array<string>(5).fill("rejected"), ...Array<string>(4).fill("fulfilled")]);
+    for (const result of results.slice(0, 5)) {
       expect(result).toMatchObject({ reason: { reason: "unavailable", outcome: "unknown" } });
     }
     expect(host.connects).toBe(2);
@@ -164,14 +165,14 @@ describe("SshExecutor", () => {
     host.onCommand = () => undefined;
     make(host);
     const settled = Promise.allSettled(Array.from({ length: 30 }, () => executor.run(echo, { signal })));
-    await expect.poll(() => host.lines.length).toBe(7);
+    await expect.poll(() => host.lines.length).toBe(5);
     host.refuseConnect = new SshConnectError("connect to there", { hint: "Turn it on." });
     host.lose();
     const results = await settled;
-    for (const result of results.slice(7)) {
+    for (const result of results.slice(5)) {
       expect(result).toMatchObject({ reason: { reason: "unavailable", outcome: "not_started", hint: "Turn it on." } });
     }
-    expect(host.lines).toHaveLength(7);
+    expect(host.lines).toHaveLength(5);
     expect(host.connects).toBe(2);
   });
 

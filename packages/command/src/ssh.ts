@@ -1,8 +1,20 @@
 import { checkArgv } from "./argv.ts";
 import { CallLimit } from "./call-limit.ts";
 import { CommandError } from "./command-error.ts";
-import type { Argv, CallOptions, Executor, FileOperation, FileResult, RunOptions, RunResult } from "./executor.ts";
+import type {
+  Argv,
+  CallOptions,
+  Executor,
+  FileOperation,
+  FileResult,
+  PipeOptions,
+  PipeResult,
+  RunOptions,
+  RunResult,
+  StreamOptions,
+} from "./executor.ts";
 import { batchArgv, checkFileOperations } from "./file-operations.ts";
+import { parsePipeResult, pipeArgv, pipeError, shownPipe } from "./pipe-script.ts";
 import { remoteCommandLine } from "./quote.ts";
 import { Slots } from "./slots.ts";
 import { SshConnectError, type SshConnector } from "./ssh-connection.ts";
@@ -11,9 +23,10 @@ import { connectSsh, type SshTarget } from "./ssh2-connection.ts";
 
 /**
  * Channels we use at once on one connection. sshd's MaxSessions is 10 unless configured and it refuses the eleventh:
- * 7 commands, 2 file workers, and 1 kept free for ending the others.
+ * 5 commands, 2 streams or pipes, which may last for hours, 2 file workers, and 1 kept free for ending the others.
  */
-const maxCommands = 7;
+const maxCommands = 5;
+const maxStreams = 2;
 const maxBatches = 2;
 
 /** Linux takes no single argument above 128 KiB (MAX_ARG_STRLEN), and the login shell gets our line as one. */
@@ -27,6 +40,7 @@ export class SshExecutor implements Executor {
   readonly host: string;
   readonly #connect: SshConnector;
   readonly #commands = new Slots(maxCommands);
+  readonly #streams = new Slots(maxStreams);
   readonly #batches = new Slots(maxBatches);
   readonly #calls = new Set<CallLimit>();
   #session: Promise<SshSession> | undefined;
@@ -39,12 +53,39 @@ export class SshExecutor implements Executor {
   }
 
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
-    checkArgv(this.host, argv);
-    if (Buffer.byteLength(remoteCommandLine(argv)) > maxLineBytes) {
-      const cause = new Error(`the quoted command is longer than ${maxLineBytes} bytes`);
-      throw new CommandError("invalid_argument", this.host, argv, "not_started", cause);
-    }
+    this.#checkLine(argv);
     return await this.#call(this.#commands, argv, options, (session, limit) => session.run(argv, options, limit));
+  }
+
+  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    this.#checkLine(argv);
+    using limit = new CallLimit(this.host, argv, options);
+    this.#calls.add(limit);
+    try {
+      await this.#takePlace(this.#streams, argv, limit);
+      try {
+        const session = await limit.race(this.#currentSession(argv), "not_started");
+        yield* session.stream(argv, options, limit);
+      } finally {
+        this.#streams.release();
+      }
+    } finally {
+      this.#calls.delete(limit);
+    }
+  }
+
+  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
+    checkArgv(this.host, producer);
+    checkArgv(this.host, consumer);
+    const argv = pipeArgv(producer, consumer);
+    const shown = shownPipe(producer, consumer);
+    this.#checkLine(argv);
+    const work = (session: SshSession, limit: CallLimit) => session.run(argv, { ...options, leash: true }, limit);
+    try {
+      return parsePipeResult(this.host, shown, await this.#call(this.#streams, argv, options, work));
+    } catch (error) {
+      throw pipeError(error, this.host, shown);
+    }
   }
 
   async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {
@@ -57,6 +98,7 @@ export class SshExecutor implements Executor {
     this.#closed = true;
     const error = new Error("the executor was closed");
     this.#commands.refuseWaiting(error);
+    this.#streams.refuseWaiting(error);
     this.#batches.refuseWaiting(error);
     const session = await this.#session?.catch(() => undefined);
     session?.end();
@@ -82,6 +124,13 @@ export class SshExecutor implements Executor {
     } finally {
       this.#calls.delete(limit);
     }
+  }
+
+  #checkLine(argv: Argv): void {
+    checkArgv(this.host, argv);
+    if (Buffer.byteLength(remoteCommandLine(argv)) <= maxLineBytes) return;
+    const cause = new Error(`the quoted command is longer than ${maxLineBytes} bytes`);
+    throw new CommandError("invalid_argument", this.host, argv, "not_started", cause);
   }
 
   async #takePlace(slots: Slots, argv: Argv, limit: CallLimit): Promise<void> {
@@ -129,6 +178,7 @@ export class SshExecutor implements Executor {
       this.#forget(opening);
       // Those who wait for a place would each try the same again, one after the other.
       this.#commands.refuseWaiting(error);
+      this.#streams.refuseWaiting(error);
       this.#batches.refuseWaiting(error);
     });
     return opening;

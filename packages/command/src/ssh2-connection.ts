@@ -104,6 +104,8 @@ class Ssh2Connection implements SshConnection {
       write: (data) => { channel.write(data); },
       end: () => { channel.end(); },
       close: () => { channel.close(); },
+      pause: () => { channel.pause(); },
+      resume: () => { channel.resume(); },
     };
   }
 

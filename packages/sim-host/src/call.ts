@@ -23,6 +23,12 @@ export class Call {
     if (this.#closing.aborted) throw this.error("unavailable", "not_started", new Error("the executor is closed"));
   }
 
+  /** Throws if it has to end although there is more to come. */
+  goOn(): void {
+    if (this.#options.signal.aborted) throw this.error("aborted", "unknown", this.#options.signal.reason);
+    if (this.#closing.aborted) throw this.error("unavailable", "unknown", new Error("the executor was closed"));
+  }
+
   error(reason: Reason, outcome: CommandError["outcome"], cause: unknown, hint?: string): CommandError {
     return new CommandError(reason, this.#host, this.#argv, outcome, cause, hint);
   }

@@ -3,13 +3,18 @@ import {
   batchArgv,
   checkFileOperations,
   FileOperationError,
+  shownPipe,
+  StreamExitError,
   type Argv,
   type CallOptions,
   type Executor,
   type FileOperation,
   type FileResult,
+  type PipeOptions,
+  type PipeResult,
   type RunOptions,
   type RunResult,
+  type StreamOptions,
 } from "@zfsilo/command";
 import { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
@@ -17,6 +22,7 @@ import { Hang, KernelError, UnmodelledError } from "./failure.ts";
 import type { FaultEffect, Faults } from "./faults.ts";
 import { Vfs } from "./files/vfs.ts";
 import type { Machine } from "./machine.ts";
+import { consumerOf, failedStream, producerOf, type Output } from "./byte-programs.ts";
 import { failed, ToolFailure } from "./program.ts";
 import { programs } from "./tools/programs.ts";
 
@@ -47,17 +53,56 @@ export class SimExecutor implements Executor {
   }
 
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
-    const { machine, faults, log } = this.#parts;
     const call = this.#begin(argv, options);
+    const result = await this.#command(call, argv, failed, () => this.#execute(call, argv, options.stdin ?? ""));
+    this.#checkOutput(call, result, options.maxOutputBytes);
+    return result;
+  }
+
+  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    const call = this.#begin(argv, options);
+    const { exitCode, stderr, pieces } = await this.#command(call, argv, failedStream, () => this.#produce(call, argv));
+    for (const piece of pieces) {
+      call.goOn();
+      yield piece;
+      // A program that writes takes time: others have a turn.
+      await immediate();
+    }
+    call.goOn();
+    if (exitCode !== 0) throw new StreamExitError(this.host, argv, exitCode, stderr);
+  }
+
+  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
+    const shown = shownPipe(producer, consumer);
+    const call = this.#begin(shown, options);
+    let producerExitCode = 0;
+    const result = await this.#command(call, shown, failed, () => {
+      const input = this.#produce(call, producer);
+      producerExitCode = input.exitCode;
+      const taken = this.#consume(call, consumer, input.pieces);
+      return { ...taken, stderr: `${input.stderr}${taken.stderr}` };
+    });
+    this.#checkOutput(call, result, options.maxOutputBytes);
+    return { producerExitCode, consumerExitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+  }
+
+  /** One command and the fault that strikes it. `answer` makes a result out of what a fault has it say. */
+  async #command<T extends object>(
+    call: Call,
+    argv: Argv,
+    answer: (exitCode: number, stderr: string, stdout?: string) => T,
+    work: () => T,
+  ): Promise<T> {
+    const { machine, faults, log } = this.#parts;
     log.add({ argv });
     const effect = faults.forCommand(this.host, argv);
     if (effect?.kind === "drop-before") throw call.lost();
     if (effect?.kind === "hang") return await call.hang();
     if (effect?.kind === "delay") await call.wait(effect.ms);
-    if (effect?.kind === "fail") return failed(effect.exitCode ?? 1, effect.stderr ?? "");
-    let result: RunResult;
+    if (effect?.kind === "fail") return answer(effect.exitCode ?? 1, effect.stderr ?? "");
+    let result: T;
     try {
-      result = this.#execute(call, argv, options.stdin ?? "");
+      result = work();
     } catch (error) {
       if (error instanceof Hang) return await call.hang();
       throw error;
@@ -65,12 +110,12 @@ export class SimExecutor implements Executor {
       machine.model.store.commit();
     }
     if (effect?.kind === "drop-after") throw call.lost();
-    if (effect?.kind === "garbage") result = { exitCode: effect.exitCode, stdout: effect.stdout, stderr: "" };
-    const limit = options.maxOutputBytes ?? defaultMaxOutputBytes;
-    if (Math.max(Buffer.byteLength(result.stdout), Buffer.byteLength(result.stderr)) > limit) {
-      throw call.error("internal", "unknown", new Error(`more than ${limit} bytes of output`));
-    }
-    return result;
+    return effect?.kind === "garbage" ? answer(effect.exitCode, "", effect.stdout) : result;
+  }
+
+  #checkOutput(call: Call, { stdout, stderr }: RunResult, limit = defaultMaxOutputBytes): void {
+    if (Math.max(Buffer.byteLength(stdout), Buffer.byteLength(stderr)) <= limit) return;
+    throw call.error("internal", "unknown", new Error(`more than ${limit} bytes of output`));
   }
 
   async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {
@@ -136,6 +181,32 @@ export class SimExecutor implements Executor {
     if (program === undefined) throw new UnmodelledError(`the program ${name} (in: ${argv.join(" ")})`);
     try {
       return program(this.#parts.machine, args, stdin);
+    } catch (error) {
+      if (error instanceof ToolFailure) return failed(error.exitCode, error.message, error.stdout);
+      throw error;
+    }
+  }
+
+  /** What a program writes: bytes of those that write them, else what it prints. */
+  #produce(call: Call, argv: Argv): Output {
+    const producer = producerOf(argv);
+    if (producer === undefined || this.#parts.missing.includes(argv[0])) {
+      const { exitCode, stdout, stderr } = this.#execute(call, argv, "");
+      return { exitCode, stderr, pieces: stdout === "" ? [] : [Buffer.from(stdout, "utf8")] };
+    }
+    try {
+      return { exitCode: 0, stderr: "", pieces: producer(this.#parts.machine) };
+    } catch (error) {
+      if (error instanceof ToolFailure) return failedStream(error.exitCode, `${error.message}\n`);
+      throw error;
+    }
+  }
+
+  #consume(call: Call, argv: Argv, input: Iterable<Uint8Array>): RunResult {
+    const consumer = consumerOf(argv);
+    if (consumer === undefined) return this.#execute(call, argv, Buffer.concat([...input]).toString("utf8"));
+    try {
+      return consumer(this.#parts.machine, input);
     } catch (error) {
       if (error instanceof ToolFailure) return failed(error.exitCode, error.message, error.stdout);
       throw error;

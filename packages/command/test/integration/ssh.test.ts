@@ -2,7 +2,7 @@ import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errorChain, waitFor } from "@zfsilo/lib";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { executorContract } from "../../src/contract.ts";
+import { executorContract, streamContract, type ContractOptions } from "../../src/contract.ts";
 import { CommandError, SshExecutor, type SshTarget } from "../../src/index.ts";
 import { sshdPresent, TestSshd } from "./sshd.ts";
 
@@ -20,7 +20,7 @@ describe.runIf(sshdPresent)("over a real ssh server", () => {
     await server.stop();
   });
 
-  executorContract({
+  const contract: ContractOptions = {
     name: "SshExecutor",
     runs: 40,
     make: async () => {
@@ -31,7 +31,10 @@ describe.runIf(sshdPresent)("over a real ssh server", () => {
         close: () => contractExecutor.close(),
       };
     },
-  });
+  };
+
+  executorContract(contract);
+  streamContract(contract);
 
   describe("connecting", () => {
     const tryWith = async (changes: Partial<SshTarget> = {}): Promise<string> => {

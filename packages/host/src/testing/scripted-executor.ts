@@ -1,10 +1,12 @@
 import {
   FileOperationError,
+  StreamExitError,
   type Argv,
   type CallOptions,
   type Executor,
   type FileOperation,
   type FileResult,
+  type PipeResult,
   type RunOptions,
   type RunResult,
 } from "@zfsilo/command";
@@ -16,6 +18,10 @@ export interface ScriptedRun {
   readonly stdout?: string;
   readonly stderr?: string;
   readonly error?: Error;
+  /** For a stream: its pieces, in place of stdout. */
+  readonly pieces?: readonly Uint8Array[];
+  /** For a pipe, whose argv has a `|`: `exitCode` is the consumer's. */
+  readonly producerExitCode?: number;
 }
 
 /** A file is a text; a directory lists its entries; a link has a target; an errno refuses whatever is tried on the path. */
@@ -41,14 +47,30 @@ export class ScriptedExecutor implements Executor {
     this.nodes = new Map(Object.entries(script.nodes ?? {}));
   }
 
-  run(argv: Argv, _options: RunOptions): Promise<RunResult> {
+  async run(argv: Argv, _options: RunOptions): Promise<RunResult> {
+    const { exitCode = 0, stdout = "", stderr = "" } = await this.#next(argv);
+    return { exitCode, stdout, stderr };
+  }
+
+  async *stream(argv: Argv, _options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    const { exitCode = 0, pieces = [], stderr = "" } = await this.#next(argv);
+    yield* pieces;
+    if (exitCode !== 0) throw new StreamExitError(this.host, argv, exitCode, stderr);
+  }
+
+  async pipe(producer: Argv, consumer: Argv, _options: CallOptions): Promise<PipeResult> {
+    const next = await this.#next([...producer, "|", ...consumer]);
+    const { producerExitCode = 0, exitCode: consumerExitCode = 0, stdout = "", stderr = "" } = next;
+    return { producerExitCode, consumerExitCode, stdout, stderr };
+  }
+
+  #next(argv: Argv): Promise<ScriptedRun> {
     this.log.push(`run ${argv.join(" ")}`);
     const next = this.#runs.shift();
     if (next?.argv !== argv.join(" ")) {
       return Promise.reject(new BugError(`unexpected command ${argv.join(" ")}; the script has ${next?.argv ?? "no more"}`));
     }
-    if (next.error !== undefined) return Promise.reject(next.error);
-    return Promise.resolve({ exitCode: next.exitCode ?? 0, stdout: next.stdout ?? "", stderr: next.stderr ?? "" });
+    return next.error === undefined ? Promise.resolve(next) : Promise.reject(next.error);
   }
 
   files(operations: readonly FileOperation[], _options: CallOptions): Promise<readonly FileResult[]> {

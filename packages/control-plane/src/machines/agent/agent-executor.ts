@@ -11,8 +11,11 @@ import {
   type Executor,
   type FileOperation,
   type FileResult,
+  type PipeOptions,
+  type PipeResult,
   type RunOptions,
   type RunResult,
+  type StreamOptions,
 } from "@zfsilo/command";
 import type { HostId } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -54,6 +57,19 @@ export class AgentExecutor implements Executor {
     const pending = new PendingCommand(this.host, argv, maxOutputBytes);
     const command = { argv: [...argv], stdin, timeoutMs: BigInt(timeoutMs), maxOutputBytes: BigInt(maxOutputBytes) };
     return await this.#call(argv, options, pending, (id) => ({ case: "command", value: { id, ...command } }));
+  }
+
+  /** The agent's stream has no message for it. */
+  async *stream(argv: Argv, _options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    await Promise.reject(this.#notOffered(argv));
+  }
+
+  pipe(producer: Argv, _consumer: Argv, _options: PipeOptions): Promise<PipeResult> {
+    return Promise.reject(this.#notOffered(producer));
+  }
+
+  #notOffered(argv: Argv): CommandError {
+    return new CommandError("unimplemented", this.host, argv, "not_started", new Error("agents do not stream the output of commands"));
   }
 
   async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {

@@ -1,0 +1,34 @@
+import type { Argv, RunResult } from "@zfsilo/command";
+import type { Machine } from "./machine.ts";
+
+/** What a program wrote, and how it ended. */
+export interface Output {
+  readonly exitCode: number;
+  readonly stderr: string;
+  readonly pieces: Iterable<Uint8Array>;
+}
+
+/** Writes bytes rather than text. A refusal throws before the first piece. */
+export type Producer = (machine: Machine, args: readonly string[]) => Iterable<Uint8Array>;
+/** Reads bytes rather than text. */
+export type Consumer = (machine: Machine, args: readonly string[], input: Iterable<Uint8Array>) => RunResult;
+
+/** By program and subcommand. */
+const producers: Readonly<Record<string, Producer>> = {};
+const consumers: Readonly<Record<string, Consumer>> = {};
+
+export function failedStream(exitCode: number, stderr: string, stdout = ""): Output {
+  return { exitCode, stderr, pieces: stdout === "" ? [] : [Buffer.from(stdout, "utf8")] };
+}
+
+export function producerOf([program, subcommand = "", ...args]: Argv): ((machine: Machine) => Iterable<Uint8Array>) | undefined {
+  const name = `${program} ${subcommand}`;
+  const found = Object.hasOwn(producers, name) ? producers[name] : undefined;
+  return found === undefined ? undefined : (machine) => found(machine, args);
+}
+
+export function consumerOf([program, subcommand = "", ...args]: Argv): ((machine: Machine, input: Iterable<Uint8Array>) => RunResult) | undefined {
+  const name = `${program} ${subcommand}`;
+  const found = Object.hasOwn(consumers, name) ? consumers[name] : undefined;
+  return found === undefined ? undefined : (machine, input) => found(machine, args, input);
+}
