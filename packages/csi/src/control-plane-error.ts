@@ -1,15 +1,14 @@
-import type { Code} from "@connectrpc/connect";
-import { ConnectError, type Interceptor, type StreamResponse } from "@connectrpc/connect";
+import { ConnectError, type Code, type Interceptor, type StreamResponse } from "@connectrpc/connect";
 import { ErrorInfoSchema, HelpSchema } from "@zfsilo/api";
 
 /**
- * What the control plane answered instead of doing it. Not a ConnectError: those that leave a handler are for the caller of
- * this driver, and these carry headers of another connection and codes that mean something else in CSI.
+ * What the control plane answered instead of doing it. Never handed to a caller of this driver as it is: the codes mean
+ * something else in CSI, and the headers belong to another connection.
  */
 export class ControlPlaneError extends Error {
   readonly code: Code;
-  /** The exact reason, e.g. NOT_CONNECTED; empty when the failure is the way there. */
-  readonly reason: string;
+  /** The field of the request it is about. */
+  readonly field: string;
   /** What a person can do. */
   readonly hint: string;
 
@@ -17,15 +16,21 @@ export class ControlPlaneError extends Error {
     super(`${method}: ${cause.rawMessage}`, { cause });
     this.name = "ControlPlaneError";
     this.code = cause.code;
-    const [info] = cause.findDetails(ErrorInfoSchema);
-    this.reason = info?.reason ?? "";
+    this.field = cause.findDetails(ErrorInfoSchema)[0]?.metadata["field"] ?? "";
     this.hint = cause.findDetails(HelpSchema)[0]?.links[0]?.description ?? "";
   }
 }
 
-/** Whether the control plane answered with this code. */
+/** Clients put a ConnectError around whatever their interceptors throw. */
+export function controlPlaneError(error: unknown): ControlPlaneError | undefined {
+  const inner = error instanceof ConnectError ? error.cause : error;
+  return inner instanceof ControlPlaneError ? inner : undefined;
+}
+
+/** Whether the control plane answered with one of these codes. */
 export function answered(error: unknown, ...codes: readonly Code[]): boolean {
-  return error instanceof ControlPlaneError && codes.includes(error.code);
+  const answer = controlPlaneError(error);
+  return answer !== undefined && codes.includes(answer.code);
 }
 
 /** For clients of the control plane: makes their failures ControlPlaneErrors. */

@@ -2,11 +2,15 @@ import { csi } from "@zfsilo/api";
 import type { Logger } from "@zfsilo/lib";
 import type { CsiConfig } from "./config.ts";
 import { connectControlPlane } from "./control-plane.ts";
+import { controller } from "./controller/controller.ts";
 import { callInterceptor } from "./endpoint/calls.ts";
 import { HealthServer } from "./endpoint/health-server.ts";
 import { UnixServer } from "./endpoint/unix-server.ts";
 import { ServerFeatures } from "./features.ts";
+import { groupController } from "./group-controller/group-controller.ts";
 import { identity } from "./identity/identity.ts";
+import { node } from "./node/node.ts";
+import { snapshotMetadata } from "./snapshot-metadata/snapshot-metadata.ts";
 
 export interface Driver {
   stop(): Promise<void>;
@@ -21,6 +25,15 @@ export async function startDriver(config: CsiConfig, log: Logger): Promise<Drive
     interceptors: [callInterceptor(log)],
     routes(router) {
       router.service(csi.Identity, identity({ config, controlPlane, features, log }));
+      if (config.mode !== "node") {
+        router.service(csi.Controller, controller({ controlPlane, features, log }));
+        router.service(csi.GroupController, groupController(controlPlane));
+        router.service(csi.SnapshotMetadata, snapshotMetadata(controlPlane));
+      }
+      if (config.mode !== "controller") {
+        const nodeId = config["node-id"] ?? "";
+        router.service(csi.Node, node({ controlPlane, nodeId, maxVolumes: config["max-volumes-per-node"] }));
+      }
     },
   });
   await server.start(config.endpoint);

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { StorageError, type Reason } from "@zfsilo/lib";
-import { ControlPlaneError } from "./control-plane-error.ts";
+import { controlPlaneError } from "./control-plane-error.ts";
 
 /** Our own refusals in CSI's codes (spec, "Error Scheme"). */
 const codeOfReason = {
@@ -39,11 +39,12 @@ export function outOfRange(message: string): ConnectError {
 }
 
 export function toCsiError(error: unknown): ConnectError {
-  if (error instanceof ConnectError) return error;
-  if (error instanceof ControlPlaneError) {
-    const code = codeOfControlPlane[error.code] ?? error.code;
-    return new ConnectError(withHint(error.message, error.hint), code, undefined, undefined, error);
+  const answer = controlPlaneError(error);
+  if (answer !== undefined) {
+    const code = codeOfControlPlane[answer.code] ?? answer.code;
+    return new ConnectError(withHint(answer.message, answer.hint), code, undefined, undefined, error);
   }
+  if (error instanceof ConnectError) return error;
   if (error instanceof StorageError) {
     return new ConnectError(withHint(error.message, error.hint), codeOfReason[error.reason], undefined, undefined, error);
   }

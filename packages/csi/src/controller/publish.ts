@@ -1,0 +1,102 @@
+import { create } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { csi, type Volume } from "@zfsilo/api";
+import { KeyedMutex, StorageError, type Logger } from "@zfsilo/lib";
+import { parseCapability } from "../capability.ts";
+import type { ControlPlane } from "../control-plane.ts";
+import { answered } from "../control-plane-error.ts";
+import { checkId, hostName, idOf, isId, requireText } from "../names.ts";
+import { findVolume, getVolume, misuse, publishedNodes } from "../volume.ts";
+
+/** Which nodes may use a volume: its export, and the access and session of each node. */
+export class Publishing {
+  readonly #controlPlane: ControlPlane;
+  readonly #log: Logger;
+  /** Publishing looks first and acts then; another call for the same volume must not come in between. */
+  readonly #turns = new KeyedMutex();
+
+  constructor(controlPlane: ControlPlane, log: Logger) {
+    this.#controlPlane = controlPlane;
+    this.#log = log;
+  }
+
+  async publish(request: csi.ControllerPublishVolumeRequest, signal: AbortSignal): Promise<csi.ControllerPublishVolumeResponse> {
+    requireText(request.volumeId, "volume_id");
+    requireText(request.nodeId, "node_id");
+    const use = parseCapability(request.volumeCapability);
+    if (request.readonly) {
+      throw new StorageError("invalid_argument", "readonly: is not available: PUBLISH_READONLY is not among the capabilities");
+    }
+    await this.#turns.run(
+      request.volumeId,
+      async () => {
+        const volume = await getVolume(this.#controlPlane, request.volumeId, signal);
+        const host = hostName(checkId(request.nodeId, "node_id"));
+        const problem = misuse(volume, use);
+        if (problem !== undefined) throw new StorageError("invalid_argument", `volume_capability: ${problem}`);
+        if (!use.multiNode) refuseSecondNode(volume, request.nodeId);
+        const { name } = volume;
+        await this.#controlPlane.hosts.getHost({ name: host }, { signal });
+        await this.#controlPlane.volumes.publishVolume({ name }, { signal });
+        await this.#controlPlane.volumes.connectVolume({ name, host }, { signal });
+      },
+      signal,
+    );
+    return create(csi.ControllerPublishVolumeResponseSchema);
+  }
+
+  /** Ends the access of one node, or of all when none is named; the export goes with the last. */
+  async unpublish(request: csi.ControllerUnpublishVolumeRequest, signal: AbortSignal): Promise<csi.ControllerUnpublishVolumeResponse> {
+    requireText(request.volumeId, "volume_id");
+    const work = async (): Promise<void> => {
+      const volume = isId(request.volumeId) ? await findVolume(this.#controlPlane, request.volumeId, signal) : undefined;
+      if (volume === undefined) return;
+      const nodes = publishedNodes(volume).filter((node) => request.nodeId === "" || node === request.nodeId);
+      for (const node of nodes) await this.#disconnect(volume, hostName(node), signal);
+      await this.#endExport(volume.name, signal);
+    };
+    await this.#turns.run(request.volumeId, work, signal);
+    return create(csi.ControllerUnpublishVolumeResponseSchema);
+  }
+
+  /**
+   * The caller decides that a node loses a volume (docs/decisions/0010): where the node still uses it, or cannot be asked,
+   * its access ends at the target, whatever it is doing (I8).
+   */
+  async #disconnect(volume: Volume, host: string, signal: AbortSignal): Promise<void> {
+    const { name } = volume;
+    const inUse = (volume.attachments.find((attachment) => attachment.host === host)?.stagingPath ?? "") !== "";
+    const reason = inUse ? "it is still staged there" : (await this.#isAway(host, signal)) ? "the node does not answer" : undefined;
+    if (reason === undefined) {
+      try {
+        await this.#controlPlane.volumes.disconnectVolume({ name, host }, { signal });
+        return;
+      } catch (error) {
+        if (!answered(error, Code.Unavailable, Code.DeadlineExceeded, Code.FailedPrecondition)) throw error;
+        this.#log.warn({ volume: name, host, err: error }, "the node could not log out");
+      }
+    }
+    this.#log.warn({ volume: name, host, reason: reason ?? "it could not log out" }, "shutting the node out at the target");
+    await this.#controlPlane.volumes.disconnectVolume({ name, host, force: true }, { signal });
+  }
+
+  async #isAway(name: string, signal: AbortSignal): Promise<boolean> {
+    const { host } = await this.#controlPlane.hosts.getHost({ name }, { signal });
+    return host?.condition?.abnormal === true;
+  }
+
+  async #endExport(name: string, signal: AbortSignal): Promise<void> {
+    const { volume } = await this.#controlPlane.volumes.getVolume({ name }, { signal });
+    if (volume === undefined || volume.attachments.length > 0) return;
+    await this.#controlPlane.volumes.unpublishVolume({ name }, { signal });
+  }
+}
+
+function refuseSecondNode(volume: Volume, nodeId: string): void {
+  const other = volume.attachments.find(({ host }) => idOf(host) !== nodeId);
+  if (other === undefined) return;
+  throw new StorageError("precondition", `${volume.name} is published to ${idOf(other.host)}`, {
+    hint: "The access mode allows one node at a time.",
+  });
+}
+

@@ -1,0 +1,56 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { reasons, StorageError } from "@zfsilo/lib";
+import { describe, expect, it } from "vitest";
+import { ControlPlaneError } from "./control-plane-error.ts";
+import { outOfRange, toCsiError } from "./error-map.ts";
+
+describe("codes of the control plane", () => {
+  it.each([
+    [Code.InvalidArgument, Code.InvalidArgument],
+    [Code.NotFound, Code.NotFound],
+    [Code.AlreadyExists, Code.AlreadyExists],
+    [Code.FailedPrecondition, Code.FailedPrecondition],
+    [Code.ResourceExhausted, Code.ResourceExhausted],
+    [Code.Aborted, Code.Aborted],
+    [Code.Unavailable, Code.Unavailable],
+    [Code.Internal, Code.Internal],
+    // Its own limits and our own credential are no fault of the caller, who may repeat the call.
+    [Code.DeadlineExceeded, Code.Unavailable],
+    [Code.Unauthenticated, Code.Unavailable],
+    [Code.PermissionDenied, Code.Unavailable],
+    [Code.Unknown, Code.Internal],
+  ])("%i is %i", (code, wanted) => {
+    const answer = new ControlPlaneError("CreateVolume", new ConnectError("why", code));
+    // Clients put a ConnectError of code Unknown around it.
+    const mapped = toCsiError(ConnectError.from(answer));
+    expect(mapped.code).toBe(wanted);
+    expect(mapped.rawMessage).toBe("CreateVolume: why");
+  });
+
+  it("leaves the headers of the other connection behind", () => {
+    const cause = new ConnectError("why", Code.NotFound, { "content-type": "application/proto" });
+    expect([...toCsiError(new ControlPlaneError("GetVolume", cause)).metadata]).toEqual([]);
+  });
+});
+
+describe("reasons of our own", () => {
+  it.each(reasons)("%s is a code of the spec", (reason) => {
+    const mapped = toCsiError(new StorageError(reason, "what"));
+    expect([Code.DeadlineExceeded, Code.Unauthenticated, Code.PermissionDenied]).not.toContain(mapped.code);
+    expect(mapped.rawMessage).toBe("what");
+  });
+
+  it("tells the hint in the message, which is all that Kubernetes shows", () => {
+    expect(toCsiError(new StorageError("busy", "what", { hint: "Wait." })).rawMessage).toBe("what. Wait.");
+  });
+
+  it("hides the text of what is not ours", () => {
+    const mapped = toCsiError(new Error("secret"));
+    expect(mapped.code).toBe(Code.Internal);
+    expect(mapped.rawMessage).not.toContain("secret");
+  });
+
+  it("keeps OUT_OF_RANGE", () => {
+    expect(toCsiError(outOfRange("too much")).code).toBe(Code.OutOfRange);
+  });
+});

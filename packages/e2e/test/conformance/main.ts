@@ -1,0 +1,122 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isDeepStrictEqual, parseArgs } from "node:util";
+import { startSystem, type System } from "../../src/api/system.ts";
+import { driverOf } from "../../src/csi/running-driver.ts";
+import { runSanity, script, type SpecResult } from "./sanity.ts";
+import { answerPaths } from "./sim-paths.ts";
+import { allowedSkips, pendingSpecs, skipsWithout } from "./skips.ts";
+
+/**
+ * `npm run test:conformance`: csi-sanity against a driver and a control plane on simulated hosts, for filesystem and raw
+ * block volumes. `-- --endpoint unix:///path` takes a driver that runs already, `-- --times 10` repeats it all, and
+ * `-- --report FILE` writes the counts as vitest does, for .ci/totals.js.
+ */
+const { values } = parseArgs({
+  options: { endpoint: { type: "string" }, times: { type: "string", default: "1" }, report: { type: "string" } },
+});
+const times = Number(values.times);
+if (!Number.isInteger(times) || times < 1) throw new Error("--times: write a count");
+
+const sizes = ["-csi.testvolumesize", String(256 * 1024 ** 2), "-csi.testvolumeexpandsize", String(512 * 1024 ** 2)];
+const total = { passed: 0, failed: 0, skipped: 0 };
+const problems: string[] = [];
+/** Of the control plane on simulated hosts. */
+let features: readonly string[] = [];
+
+for (let round = 1; round <= times; round += 1) {
+  for (const access of ["mount", "block"] as const) {
+    const title = `csi-sanity, ${access}${times > 1 ? `, ${round} of ${times}` : ""}`;
+    const directory = await mkdtemp(join(tmpdir(), "zfsilo-conformance-"));
+    try {
+      const mutable = join(directory, "mutable.yaml");
+      await writeFile(mutable, "zfs.compression: lz4\n");
+      const flags = [...sizes, "-csi.testvolumeaccesstype", access, "-csi.testvolumemutableparameters", mutable];
+      const running = values.endpoint;
+      const results = running === undefined ? await onSimulatedHosts(directory, flags) : await runSanity(directory, ["-csi.endpoint", running, ...flags]);
+      judge(title, results);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  }
+}
+
+for (const problem of problems) console.log(problem);
+console.log(`csi-sanity: ${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+if (values.report !== undefined) {
+  const report = { testResults: [], numPassedTests: total.passed, numFailedTests: total.failed, numPendingTests: total.skipped, numTodoTests: 0 };
+  await writeFile(values.report, JSON.stringify(report));
+}
+process.exitCode = problems.length > 0 || total.passed === 0 ? 1 : 0;
+
+function judge(title: string, results: readonly SpecResult[]): void {
+  const of = (state: SpecResult["state"]): readonly SpecResult[] => results.filter((result) => result.state === state);
+  const skipped = of("skipped");
+  const unexpected = [
+    ...skipped.filter((spec) => skipReason(spec) === undefined),
+    ...of("pending").filter(({ name }) => !pendingSpecs.some((pending) => name.endsWith(pending))),
+  ];
+  console.log(`${title}: ${of("passed").length} passed, ${of("failed").length} failed, ${skipped.length} skipped, ${of("pending").length} switched off`);
+  for (const spec of skipped) {
+    const reason = skipReason(spec);
+    if (reason !== undefined) console.log(`  skipped: ${spec.name}: ${reason}`);
+  }
+  for (const { name, message } of of("failed")) problems.push(`failed (${title}): ${name}: ${message}`);
+  for (const { name, message } of unexpected) problems.push(`skipped without a reason (${title}): ${name}: ${message}`);
+  total.passed += of("passed").length;
+  total.failed += of("failed").length + unexpected.length;
+  total.skipped += skipped.length + of("pending").length - unexpected.length;
+}
+
+function skipReason({ name, message }: SpecResult): string | undefined {
+  const without = skipsWithout.find(({ feature, message: said }) => said.test(message) && !features.includes(feature));
+  if (without !== undefined) return `the control plane does not offer ${without.feature}`;
+  return Object.entries(allowedSkips).find(([allowed]) => name.endsWith(allowed))?.[1];
+}
+
+/** Ends with what it began with: no volume at the control plane, no trace on the machines. */
+async function onSimulatedHosts(directory: string, flags: readonly string[]): Promise<SpecResult[]> {
+  const system = await startSystem();
+  const driver = await driverOf(system);
+  const paths = await answerPaths(system.controlPlane.world, "hst_take", directory);
+  try {
+    ({ features } = await system.service.getServerInfo({}));
+    await oneLife(system);
+    const before = system.controlPlane.world.snapshot();
+    const same = await script(directory, "same-path", 'printf %s "$1"');
+    const parameters = join(directory, "parameters.yaml");
+    await writeFile(parameters, "host: hst_give\n");
+    const results = await runSanity(directory, [
+      ...["-csi.endpoint", `unix://${driver.socket}`],
+      // Below a root that the simulated initiator allows. They exist there alone, so nothing is made or removed here.
+      ...["-csi.mountdir", "/mnt", "-csi.createmountpathcmd", same, "-csi.removemountpathcmd", same],
+      ...["-csi.stagingdir", "/mnt/staging", "-csi.createstagingpathcmd", same, "-csi.removestagingpathcmd", same],
+      ...["-csi.checkpathcmd", paths.check],
+      ...["-csi.testvolumeparameters", parameters],
+      ...flags,
+    ]);
+    const { volumes } = await system.volumes.listVolumes({});
+    for (const { name } of volumes) problems.push(`left over: ${name}`);
+    if (!isDeepStrictEqual(system.controlPlane.world.snapshot(), before)) problems.push("left over: the machines are not as before");
+    return results;
+  } finally {
+    paths.stop();
+    await driver.stop();
+    await system.stop();
+  }
+}
+
+/** What stays on a machine after its first volume (modules, the parent dataset) is no trace. */
+async function oneLife({ volumes }: System): Promise<void> {
+  const name = "volumes/first";
+  const host = "hosts/hst_take";
+  await volumes.createVolume({ volumeId: "first", volume: { host: "hosts/hst_give", capacityBytes: 64n * 1024n ** 2n } });
+  await volumes.publishVolume({ name });
+  await volumes.connectVolume({ name, host });
+  await volumes.stageVolume({ name, host, stagingPath: "/mnt/first" });
+  await volumes.unstageVolume({ name, host });
+  await volumes.disconnectVolume({ name, host });
+  await volumes.unpublishVolume({ name });
+  await volumes.deleteVolume({ name });
+}
