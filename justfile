@@ -25,6 +25,10 @@ build:
 test *args:
     npm test -- {{args}}
 
+# csi-sanity against the CSI driver on simulated hosts
+conformance *args:
+    npm run test:conformance -- {{args}}
+
 # Tests on real kernels, in give and take
 e2e *args:
     npm run test:e2e -- {{args}}
