@@ -29,6 +29,9 @@ export async function seedVolumes(dataDir: string, { count, zvols }: Seed, signa
   }
   await database.write((writer) =>
     database.atomically(writer, async (transaction) => {
+      // Of far more than the pool could hold, if they were filled.
+      const pools = JSON.stringify([{ name: "tank", parentDataset: "tank/zfsilo", overcommitRatio: 1000 }]);
+      await transaction.query("update hosts set pools = ? where id = 'hst_give'", [pools]);
       for (let from = 0; from < rows.length; from += rowsPerStatement) {
         const some = rows.slice(from, from + rowsPerStatement);
         const columns = Object.keys(some[0] ?? {});

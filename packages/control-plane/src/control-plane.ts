@@ -22,6 +22,7 @@ import { Orphans } from "./reconcile/orphans.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import { apiServer } from "./rpc/api.ts";
 import { parseListenAddress, type ListenAddress } from "./rpc/listen-address.ts";
+import type { HostObserver } from "./rpc/ports.ts";
 import { Readiness } from "./rpc/readiness.ts";
 import { loadAdminToken, Tokens } from "./rpc/tokens.ts";
 import { volumeService } from "./rpc/volume-service.ts";
@@ -100,6 +101,16 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const presence = new HostPresence(watch);
   const registry = new AgentRegistry({ agents, hosts, log, answers: presence, onAttached: () => { reconcile.request(); } });
   await registry.load();
+  const hostObserver: HostObserver = {
+    hostChanged(host) {
+      machines.hostChanged(host);
+      // A quota may be another one.
+      reconcile.request();
+    },
+    hostRemoved(host) {
+      machines.hostRemoved(host);
+    },
+  };
   await operations.load();
   await seedHosts(hosts, config.hosts);
 

@@ -81,9 +81,11 @@ async function observeTarget({ zfs, lio }: Machine, host: HostRecord, signal: Ab
   const exports = lio.listExports({ signal });
   const pools = zfs.listPools({ signal }).then((imported) =>
     Promise.all(
-      host.pools.map(async ({ name, parentDataset }): Promise<readonly [string, PoolView]> => {
+      [...new Set(host.pools.map(({ name }) => name))].map(async (name): Promise<readonly [string, PoolView]> => {
         const pool = imported.find((candidate) => candidate.name === name);
-        return [name, await poolView(pool, () => zfs.listVolumes(parseDatasetName(parentDataset), { signal }))];
+        const parents = host.pools.filter((ref) => ref.name === name).map(({ parentDataset }) => parseDatasetName(parentDataset));
+        const views = parents.map((parent) => poolView(pool, () => zfs.listVolumes(parent, { signal })));
+        return [name, together(await Promise.all(views))];
       }),
     ),
   );
@@ -166,6 +168,14 @@ async function nameOf(read: () => Promise<string>): Promise<string> {
     if (reasonOf(error) === "precondition") return "";
     throw error;
   }
+}
+
+/** What lies under several parent datasets of one pool. */
+function together(views: readonly PoolView[]): PoolView {
+  const [only, ...others] = views;
+  if (only !== undefined && others.length === 0) return only;
+  const dark = views.find((view) => typeof view === "string");
+  return dark ?? new Map(views.flatMap((view) => (typeof view === "string" ? [] : [...view])));
 }
 
 /** A pool that is not imported is a finding; a host that does not answer is none, and passes through. */

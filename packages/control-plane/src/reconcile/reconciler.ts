@@ -7,6 +7,7 @@ import { recordHostConditions } from "./host-condition.ts";
 import type { Observation } from "./observation.ts";
 import { observeHosts, observeVolume } from "./observe.ts";
 import { planVolume, type Planned } from "./plan.ts";
+import { applyQuotas } from "./quotas.ts";
 import { RetryLater } from "./retry-later.ts";
 
 export interface ReconcilerOptions extends ReconcileDeps {
@@ -56,6 +57,7 @@ export class Reconciler {
     const began = new Date();
     const seen = await observeHosts(this.#deps, hosts, signal);
     await recordHostConditions(this.#deps.hosts, hosts, seen);
+    if (!reportOnly) await applyQuotas(this.#deps, hosts, seen, signal);
     const result = { checked: 0, repaired: 0, left: 0, unreachable: [...seen.failures.keys()] };
     const count = (id: VolumeId, findings: readonly Finding[]): void => {
       for (const { outcome } of findings) {

@@ -15,7 +15,7 @@ import {
   type HostService,
 } from "@zfsilo/api";
 import { StorageError, type HostId } from "@zfsilo/lib";
-import type { HostRecord } from "../store/model.ts";
+import type { HostRecord, PoolRef } from "../store/model.ts";
 import type { HostStore, JoinTokenStore, VolumeStore } from "../store/stores.ts";
 import { joinTokenToMessage, newJoinToken, parseJoinTokenName } from "./agent-admin.ts";
 import { hostCheckToMessage, hostToMessage } from "./convert/host.ts";
@@ -25,7 +25,7 @@ import type { HostAgents, HostObserver, HostProbe } from "./ports.ts";
 
 export interface HostServiceDeps {
   readonly hosts: HostStore;
-  readonly volumes: Pick<VolumeStore, "countOn">;
+  readonly volumes: Pick<VolumeStore, "countOn" | "commitments">;
   readonly probe: HostProbe;
   readonly observer?: HostObserver;
   readonly agents: HostAgents;
@@ -57,7 +57,9 @@ export function hostService({ hosts, volumes, probe, observer, agents, joinToken
       const { id } = update;
       const current = await hosts.get(id);
       // The change was checked against this record: it is applied to no other.
-      const host = await hosts.update(id, update.changeOf(current), update.revision ?? current.revision);
+      const change = update.changeOf(current);
+      if (change.pools !== undefined) await refuseUsedParents(volumes, current, change.pools);
+      const host = await hosts.update(id, change, update.revision ?? current.revision);
       observer?.hostChanged(host);
       return create(UpdateHostResponseSchema, { host: message(host) });
     },
@@ -108,6 +110,22 @@ export function hostService({ hosts, volumes, probe, observer, agents, joinToken
       return create(RevokeAgentResponseSchema, { host: message(host) });
     },
   };
+}
+
+/** A volume whose parent dataset is nobody's any more would not be looked for where it is. */
+async function refuseUsedParents(
+  volumes: Pick<VolumeStore, "commitments">,
+  { id, pools }: HostRecord,
+  changed: readonly PoolRef[],
+): Promise<void> {
+  const gone = pools.filter(({ parentDataset }) => !changed.some((pool) => pool.parentDataset === parentDataset));
+  if (gone.length === 0) return;
+  const used = (await volumes.commitments([])).find(({ hostId, parent }) => hostId === id && gone.some(({ parentDataset }) => parentDataset === parent));
+  if (used === undefined) return;
+  throw new StorageError("precondition", `host.pools: ${used.volumes} volumes live under ${used.parent} on hosts/${id}`, {
+    hint: "Delete those volumes first, or leave the parent dataset in the list.",
+    details: { field: "host.pools", host: `hosts/${id}`, reason: "PARENT_DATASET_IN_USE", volumes: String(used.volumes) },
+  });
 }
 
 function inUse(name: string, used: { readonly volumes: number; readonly attachments: number }): StorageError {

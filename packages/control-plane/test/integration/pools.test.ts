@@ -53,4 +53,36 @@ describe("pools", () => {
     expect(listed).toMatchObject([{ name: "hosts/give/pools/flash" }, { name: "hosts/give/pools/tank", parentDatasets: [{}, { quotaBytes: `${10 * GiB}`, overcommitRatio: 3 }] }]);
     await expect(service.call("PoolService/GetPool", { name: "hosts/give/pools/none" })).rejects.toThrow("not_found");
   });
+
+  it("get their quota when the parent is made, and when the record changes", async () => {
+    service = await runningService({ hosts: [give([{ name: "tank", quotaBytes: 10 * GiB }])] });
+    const quota = async (): Promise<unknown> => {
+      const argv = ["zfs", "get", "-Hp", "-o", "value", "quota", "tank/zfsilo"] as const;
+      return Number((await service.plane.world.executor("give").run(argv, { signal: new AbortController().signal })).stdout);
+    };
+    const change = async (quotaBytes?: number): Promise<void> => {
+      const pools = [{ name: "tank", ...(quotaBytes !== undefined && { quotaBytes }) }];
+      await service.call("HostService/UpdateHost", { host: { name: "hosts/give", pools }, updateMask: "pools" });
+      await service.call("VolumeService/SyncVolumes", {});
+    };
+    await service.volume("vol_a", "initial", { capacityBytes: `${GiB}`, sparse: false });
+    expect(await quota()).toBe(10 * GiB);
+    await change(20 * GiB);
+    expect(await quota()).toBe(20 * GiB);
+    // Nobody says any more: it stays. None is a choice.
+    await change(undefined);
+    expect(await quota()).toBe(20 * GiB);
+    await change(0);
+    expect(await quota()).toBe(0);
+    await expect(service.call("HostService/UpdateHost", { host: { name: "hosts/give", pools: [{ name: "tank", parentDataset: "tank/other" }] }, updateMask: "pools" })).rejects.toThrow(
+      "volumes live under tank/zfsilo",
+    );
+  });
+
+  it("are looked at under every parent dataset", async () => {
+    service = await runningService({ hosts: [give([{ name: "tank" }, { name: "tank", parentDataset: "tank/gold" }])] });
+    await service.volume("vol_a", "initial", { parentDataset: "tank/zfsilo" });
+    await service.volume("vol_b", "initial", { parentDataset: "tank/gold" });
+    expect(await service.call("VolumeService/SyncVolumes", {})).toEqual({ checked: "2" });
+  });
 });
