@@ -1,0 +1,3 @@
+import { fileURLToPath } from "node:url";
+
+export const deployDirectory = fileURLToPath(new URL("../../../csi/deploy/", import.meta.url));
