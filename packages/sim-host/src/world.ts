@@ -9,6 +9,7 @@ import { SimExecutor } from "./sim-executor.ts";
 import { picture, type Picture } from "./snapshot.ts";
 import { Store } from "./store.ts";
 import { newDataset } from "./zfs/create.ts";
+import { shelfOf } from "./zfs/pool-export.ts";
 import { emptySpace, usage } from "./zfs/space.ts";
 
 export interface SimWorldOptions {
@@ -162,7 +163,7 @@ export class SimWorld {
 
 function addPool(machine: Machine, name: string, size: bigint): void {
   const { model } = machine;
-  if (model.pools.has(machine.at(name))) return;
+  if (model.pools.has(machine.at(name)) || model.pools.has(shelfOf(machine).at(name))) return;
   const root = { ...newDataset(machine, "filesystem", {}), space: emptySpace(24_576n) };
   model.pools.put(machine.at(name), { size: size.toString(), guid: machine.newGuid(), allocated: usage(root).total.toString() });
   model.datasets.put(machine.at(name), root);

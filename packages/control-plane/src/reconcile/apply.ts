@@ -79,6 +79,26 @@ export async function repairClaimed(
   };
 }
 
+/** How long a call that is done may look whether a condition is over: a host that is away must not hold its answer up. */
+const judgeLimitMs = 3_000;
+
+/**
+ * After a call that changed a volume with a condition: looks whether that still holds, and records what does. Repairs nothing.
+ * What cannot be told in time stays as it is until the next cycle.
+ */
+export async function judgeAgain(deps: WorkflowDeps, volume: VolumeRecord): Promise<VolumeRecord> {
+  if (volume.condition === undefined) return volume;
+  const attached = volume.attachments.map(({ hostId }) => hostId);
+  const signal = AbortSignal.timeout(judgeLimitMs);
+  try {
+    const seen = await observeVolume(deps, volume, attached, signal);
+    return await recordCondition(deps, volume, compareVolume(volume, seen, deps.clusterId));
+  } catch (error) {
+    if (signal.aborted) return volume;
+    throw error;
+  }
+}
+
 /**
  * The condition as the differences make it; written only when it changes. What could not be looked at is not judged anew, and
  * keeps a condition from going away.

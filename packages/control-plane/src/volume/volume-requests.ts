@@ -1,6 +1,7 @@
 import { reasonOf, StorageError, wrapError, type HostId, type VolumeId } from "@zfsilo/lib";
 import type { Workflow } from "@zfsilo/try";
 import type { Begin, FindEarlier, Operations } from "../operation/operations.ts";
+import { judgeAgain } from "../reconcile/apply.ts";
 import type { HostRecord, HostRole, VolumeRecord } from "../store/model.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
 import type { Answer } from "./answer.ts";
@@ -16,7 +17,10 @@ export interface RequestDeps extends WorkflowDeps {
 
 export type BeginWorkflow = Begin<WorkflowDeps>;
 
-/** Claims a volume and decides, with nobody else acting on it, whether there is something to do. */
+/**
+ * Claims a volume and decides, with nobody else acting on it, whether there is something to do. A condition that is over by
+ * what was done is gone from the answer.
+ */
 export async function onVolume(
   deps: RequestDeps,
   kind: string,
@@ -24,9 +28,10 @@ export async function onVolume(
   input: object,
   work: (volume: VolumeRecord, begin: BeginWorkflow, earlier: FindEarlier) => Promise<Answer>,
 ): Promise<Answer> {
-  return deps.operations.submit({ subject: `volumes/${id}`, kind, input }, async (begin, earlier) =>
-    work(await readyVolume(deps, id), begin, earlier),
-  );
+  return deps.operations.submit({ subject: `volumes/${id}`, kind, input }, async (begin, earlier) => {
+    const answer = await work(await readyVolume(deps, id), begin, earlier);
+    return { ...answer, volume: await judgeAgain(deps, answer.volume) };
+  });
 }
 
 /** Runs one workflow and answers with the volume as it is then. */

@@ -147,8 +147,11 @@ export function viewOf(machine: Machine, mount: MountDoc, content: string): Moun
   };
 }
 
+/** It is the filesystem that stops, wherever it is mounted. */
 function stop(machine: Machine, mount: MountDoc): void {
   if (mount.failed) return;
-  const stack = machine.model.mounts.edit(key(machine, mount.at));
-  for (const other of stack?.mounts ?? []) if (other.id === mount.id) other.failed = true;
+  for (const at of new Set(allMounts(machine).filter(({ device }) => device === mount.device).map((other) => other.at))) {
+    const stack = machine.model.mounts.edit(key(machine, at));
+    for (const other of stack?.mounts ?? []) if (other.device === mount.device) other.failed = true;
+  }
 }

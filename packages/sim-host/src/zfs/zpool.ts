@@ -2,6 +2,7 @@ import { UnmodelledError } from "../failure.ts";
 import type { Machine } from "../machine.ts";
 import type { PoolDoc } from "../model.ts";
 import { done, lastValue, parseOptions, ToolFailure, type Program } from "../program.ts";
+import { exportPool, importPool, shelfOf } from "./pool-export.ts";
 
 function poolProperty(name: string, pool: PoolDoc, property: string): string {
   const size = BigInt(pool.size);
@@ -114,7 +115,24 @@ function getPool(machine: Machine, name: string): PoolDoc {
 
 const version: Program = () => done("zfs-2.1.11-1\nzfs-kmod-2.1.11-1\n");
 
-const subcommands: Readonly<Record<string, Program>> = { list, get, status, version };
+const exports: Program = (machine, args) => {
+  const [name = ""] = parseOptions("zpool export", args, {}).rest;
+  getPool(machine, name);
+  exportPool(machine, name);
+  return done("");
+};
+
+const imports: Program = (machine, args) => {
+  const [name = ""] = parseOptions("zpool import", args, {}).rest;
+  if (machine.model.pools.has(machine.at(name))) {
+    throw new ToolFailure(1, `cannot import '${name}': a pool with that name already exists\nuse the form 'zpool import <pool | id> <newpool>' to give it a new name`);
+  }
+  if (!machine.model.pools.has(shelfOf(machine).at(name))) throw new ToolFailure(1, `cannot import '${name}': no such pool available`);
+  importPool(machine, name);
+  return done("");
+};
+
+const subcommands: Readonly<Record<string, Program>> = { list, get, status, version, export: exports, import: imports };
 
 export const zpool: Program = (machine, [subcommand = "", ...args], stdin) => {
   const found = Object.hasOwn(subcommands, subcommand) ? subcommands[subcommand] : undefined;
