@@ -21,9 +21,11 @@ import { ReconcileLoop } from "./reconcile/loop.ts";
 import { Orphans } from "./reconcile/orphans.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import { apiServer } from "./rpc/api.ts";
+import { groupSnapshotService } from "./rpc/group-snapshot-service.ts";
 import { parseListenAddress, type ListenAddress } from "./rpc/listen-address.ts";
 import type { HostObserver } from "./rpc/ports.ts";
 import { Readiness } from "./rpc/readiness.ts";
+import { snapshotService } from "./rpc/snapshot-service.ts";
 import { loadAdminToken, Tokens } from "./rpc/tokens.ts";
 import { volumeService } from "./rpc/volume-service.ts";
 import { loadSecretKey } from "./secret-key.ts";
@@ -35,7 +37,10 @@ import type { WorkflowDeps } from "./workflow/deps.ts";
 import { workflows } from "./workflow/workflows.ts";
 
 export const version = "0.1.0";
-const features = ["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations", "pools", "placement"];
+const features = [
+  ...["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations", "pools", "placement"],
+  ...["snapshots", "group-snapshots", "clones"],
+];
 
 export interface ControlPlaneOptions {
   readonly config: Config;
@@ -82,14 +87,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const world = await SimWorld.open({ file: join(config.dataDir, "simulated-hosts.jsonl") });
 
   const { sshAgentSocket } = options;
-  const { hosts, volumes, agents, joinTokens } = stores;
+  const { hosts, volumes, snapshots, groups, agents, joinTokens } = stores;
   const machines: Machines = new Machines(hosts, (host) =>
     connectHost(host, { world, sshAgentSocket, observer: metrics, agents: registry.hub, answers: presence }),
   );
   const probes = new HostProbes(machines);
   const pools = new PoolProbe(machines);
   const metrics = new Metrics(metricSources(stores, pools));
-  const deps: WorkflowDeps = { volumes, hosts, machines, clusterId, turns: new KeyedMutex() };
+  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId, turns: new KeyedMutex() };
   const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
   const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
   const placer = new Placer({ hosts, volumes, pools });
@@ -156,6 +161,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     },
     operations: { operations: stores.operations, watch: operations },
     volumes: volumeService({ ...requests, reconciler }),
+    snapshots: snapshotService(requests),
+    groups: groupSnapshotService(requests),
     orphans: { hosts, orphans: new Orphans(requests) },
   });
   const address = await server.start(parseListenAddress(config.listen, "ZFSILO_LISTEN"));

@@ -1,4 +1,16 @@
-import { BlockDevices, Filesystems, Iscsi, LioTarget, Mounts, parseHostPath, Zfs, Zpools, type HostPath } from "@zfsilo/host";
+import {
+  BlockDevices,
+  Filesystems,
+  Iscsi,
+  LioTarget,
+  Mounts,
+  parseHostPath,
+  Zfs,
+  ZfsClones,
+  ZfsSnapshots,
+  Zpools,
+  type HostPath,
+} from "@zfsilo/host";
 import type { Executor } from "@zfsilo/command";
 import type { HostId } from "@zfsilo/lib";
 import type { HostRecord } from "../store/model.ts";
@@ -8,6 +20,8 @@ import type { HostStore } from "../store/stores.ts";
 export interface Machine {
   readonly executor: Executor;
   readonly zfs: Zfs;
+  readonly snapshots: ZfsSnapshots;
+  readonly clones: ZfsClones;
   readonly zpools: Zpools;
   readonly lio: LioTarget;
   readonly iscsi: Iscsi;
@@ -73,6 +87,8 @@ export function machineOn(executor: Executor, roots: readonly HostPath[]): Machi
   return {
     executor,
     zfs: new Zfs(executor),
+    snapshots: new ZfsSnapshots(executor),
+    clones: new ZfsClones(executor),
     zpools: new Zpools(executor),
     lio: new LioTarget(executor),
     iscsi,

@@ -1,5 +1,18 @@
 import type { ConnectRouter, Interceptor, ServiceImpl } from "@connectrpc/connect";
-import { AgentService, health, HostService, OperationService, OrphanService, PoolService, reflectionV1, reflectionV1alpha, Service, VolumeService } from "@zfsilo/api";
+import {
+  AgentService,
+  GroupSnapshotService,
+  health,
+  HostService,
+  OperationService,
+  OrphanService,
+  PoolService,
+  reflectionV1,
+  reflectionV1alpha,
+  Service,
+  SnapshotService,
+  VolumeService,
+} from "@zfsilo/api";
 import type { Logger } from "@zfsilo/lib";
 import { agentService, type AgentServiceDeps } from "./agent-service.ts";
 import { healthService } from "./health.ts";
@@ -26,6 +39,8 @@ export interface ApiOptions {
   readonly hosts: HostServiceDeps;
   readonly operations: Omit<OperationServiceDeps, "stopping">;
   readonly volumes: ServiceImpl<typeof VolumeService>;
+  readonly snapshots: Partial<ServiceImpl<typeof SnapshotService>>;
+  readonly groups: ServiceImpl<typeof GroupSnapshotService>;
   readonly orphans: OrphanServiceDeps;
   readonly pools: PoolServiceDeps;
   readonly agents: AgentServiceDeps;
@@ -35,6 +50,8 @@ const described = [
   Service,
   HostService,
   VolumeService,
+  SnapshotService,
+  GroupSnapshotService,
   OperationService,
   OrphanService,
   PoolService,
@@ -63,6 +80,8 @@ function addServices(router: ConnectRouter, options: ApiOptions, stopping: Abort
   router.service(Service, service(options.service));
   router.service(HostService, hostService(options.hosts));
   router.service(VolumeService, options.volumes);
+  router.service(SnapshotService, options.snapshots);
+  router.service(GroupSnapshotService, options.groups);
   router.service(OperationService, operationService({ ...options.operations, stopping }));
   router.service(OrphanService, orphanService(options.orphans));
   router.service(PoolService, poolService(options.pools));

@@ -1,4 +1,17 @@
-import { invalidField, parseHostId, parseOperationId, parseVolumeId, StorageError, type HostId, type OperationId, type VolumeId } from "@zfsilo/lib";
+import {
+  invalidField,
+  parseGroupSnapshotId,
+  parseHostId,
+  parseOperationId,
+  parseSnapshotId,
+  parseVolumeId,
+  StorageError,
+  type GroupSnapshotId,
+  type HostId,
+  type OperationId,
+  type SnapshotId,
+  type VolumeId,
+} from "@zfsilo/lib";
 
 export { checkDisplayName, checkLabels } from "../text-rules.ts";
 
@@ -13,6 +26,14 @@ export function parseHostName(name: string, field: string): HostId {
 
 export function parseOperationName(name: string, field: string): OperationId {
   return parseName(name, field, "operations/", parseOperationId);
+}
+
+export function parseSnapshotName(name: string, field: string): SnapshotId {
+  return parseName(name, field, "snapshots/", parseSnapshotId);
+}
+
+export function parseGroupSnapshotName(name: string, field: string): GroupSnapshotId {
+  return parseName(name, field, "groupSnapshots/", parseGroupSnapshotId);
 }
 
 /** Names `field` in the refusal of an id. */

@@ -2,6 +2,7 @@ import { create, isFieldSet } from "@bufbuild/protobuf";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import {
   Authentication,
+  SnapshotPolicy,
   Transport,
   VolumeMode,
   VolumeSchema,
@@ -22,6 +23,7 @@ import {
 import { bytes, invalidField, newId, parseVolumeId, type Bytes } from "@zfsilo/lib";
 import type { AuthenticationMode } from "../store/model.ts";
 import type { CreateVolumeInput } from "../volume/create.ts";
+import type { SnapshotPolicy as SnapshotPolicyWord } from "../volume/delete.ts";
 import type { UpdateVolumeInput } from "../volume/update.ts";
 import { checkDisplayName, checkLabels, parseHostName, parseResourceId } from "./field.ts";
 
@@ -38,6 +40,8 @@ const outputOnly = [
   "createTime",
   "updateTime",
   "operation",
+  "origin",
+  "dependants",
 ] as const;
 
 /** Sizes up to this are taken: what an int64 holds, less the largest block, so that rounding up cannot overflow. */
@@ -55,9 +59,7 @@ export function parseCreateVolume(request: CreateVolumeRequest): CreateVolumeInp
   const volume = request.volume ?? create(VolumeSchema);
   refuseOutputOnly(volume);
   const mode = parseMode(volume.mode);
-  if (volume.transport !== Transport.UNSPECIFIED && volume.transport !== Transport.ISCSI) {
-    throw invalidField("volume.transport", "is unknown", "Known: TRANSPORT_ISCSI.");
-  }
+  requireKnownTransport(volume);
   return {
     id,
     displayName: checkDisplayName(volume.displayName, "volume.display_name"),
@@ -73,6 +75,11 @@ export function parseCreateVolume(request: CreateVolumeRequest): CreateVolumeInp
     filesystem: parseFilesystem(mode, volume.filesystem),
     authentication: parseAuthentication(volume.authentication),
   };
+}
+
+export function requireKnownTransport({ transport }: Volume): void {
+  if (transport === Transport.UNSPECIFIED || transport === Transport.ISCSI) return;
+  throw invalidField("volume.transport", "is unknown", "Known: TRANSPORT_ISCSI.");
 }
 
 /** What each path of an update mask changes. Everything else is immutable, or the server's. */
@@ -112,21 +119,35 @@ function parseHostLabels(labels: Readonly<Record<string, string>>, host: string)
   return checkLabels(labels, "host_labels");
 }
 
-function parseCapacity(value: bigint): Bytes {
+export function parseSnapshotPolicy(policy: SnapshotPolicy): SnapshotPolicyWord {
+  switch (policy) {
+    case SnapshotPolicy.UNSPECIFIED:
+    case SnapshotPolicy.REFUSE:
+      return "refuse";
+    case SnapshotPolicy.DELETE:
+      return "delete";
+    case SnapshotPolicy.PROMOTE_CLONE:
+      return "promote_clone";
+    default:
+      throw invalidField("snapshot_policy", "is unknown");
+  }
+}
+
+export function parseCapacity(value: bigint): Bytes {
   if (value <= 0n) throw invalidField("volume.capacity_bytes", `${value} is not a positive size in bytes`);
   if (value > largestCapacity) throw invalidField("volume.capacity_bytes", `${value} is more than ${largestCapacity}`);
   return bytes(value);
 }
 
 /** proto3 lets any number through: one without a name here is refused. */
-function parseAuthentication(value: Authentication): AuthenticationMode {
+export function parseAuthentication(value: Authentication): AuthenticationMode {
   const known: Readonly<Record<number, AuthenticationMode>> = authenticationOf;
   const mode = known[value];
   if (mode === undefined) throw invalidField("volume.authentication", "is unknown");
   return mode;
 }
 
-function parseMode(mode: VolumeMode): CreateVolumeInput["mode"] {
+export function parseMode(mode: VolumeMode): CreateVolumeInput["mode"] {
   switch (mode) {
     case VolumeMode.UNSPECIFIED:
     case VolumeMode.FILESYSTEM:
@@ -155,7 +176,7 @@ function parseFilesystem(
   };
 }
 
-function refuseOutputOnly(volume: Volume): void {
+export function refuseOutputOnly(volume: Volume): void {
   for (const field of outputOnly) {
     const set = isFieldSet(volume, VolumeSchema.field[field]);
     if (set) throw invalidField(`volume.${VolumeSchema.field[field].name}`, "is output only, leave it out");
@@ -174,6 +195,6 @@ function maskPaths(mask: FieldMask | undefined): readonly string[] {
   throw invalidField("update_mask", "is empty", "Name the fields to change, e.g. capacity_bytes.");
 }
 
-function withoutMissing(options: Readonly<Partial<Record<string, string>>>): Record<string, string> {
+export function withoutMissing(options: Readonly<Partial<Record<string, string>>>): Record<string, string> {
   return Object.fromEntries(Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }

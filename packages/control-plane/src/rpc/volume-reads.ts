@@ -13,6 +13,7 @@ import {
 import type { VolumeId } from "@zfsilo/lib";
 import type { Finding } from "../reconcile/findings.ts";
 import type { Reconciler } from "../reconcile/reconciler.ts";
+import { dependantsOf, namesOf } from "../volume/dependants.ts";
 import { volumeStats } from "../volume/stats.ts";
 import { readyVolume, type RequestDeps } from "../volume/volume-requests.ts";
 import { countOutcome, findingToMessage } from "./convert/finding.ts";
@@ -34,7 +35,8 @@ export function volumeReads(deps: VolumeReadDeps): Pick<ServiceImpl<typeof Volum
   return {
     async getVolume({ name }) {
       const volume = await readyVolume(deps, parseVolumeName(name, "name"));
-      return create(GetVolumeResponseSchema, { volume: message(volume) });
+      const dependants = namesOf(await dependantsOf(deps, volume));
+      return create(GetVolumeResponseSchema, { volume: { ...message(volume), dependants } });
     },
 
     async listVolumes(request) {

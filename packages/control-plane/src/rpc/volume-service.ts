@@ -19,14 +19,16 @@ import {
 } from "@zfsilo/api";
 import type { Answer } from "../volume/answer.ts";
 import { requestConnect, requestDisconnect } from "../volume/connect.ts";
+import { requestCopy } from "../volume/copy.ts";
 import { requestCreate } from "../volume/create.ts";
 import { requestDelete } from "../volume/delete.ts";
 import { requestPublish, requestUnpublish } from "../volume/export.ts";
 import { requestMount, requestStage, requestUnmount, requestUnstage } from "../volume/stage.ts";
 import { requestUpdate } from "../volume/update.ts";
 import { volumeToMessage } from "./convert/volume.ts";
+import { parseCopyVolume } from "./copy-input.ts";
 import { parseHostName, parseVolumeName } from "./field.ts";
-import { parseCreateVolume, parseUpdateVolume } from "./volume-input.ts";
+import { parseCreateVolume, parseSnapshotPolicy, parseUpdateVolume } from "./volume-input.ts";
 import { volumeReads, type VolumeReadDeps } from "./volume-reads.ts";
 import { whileCalled } from "./while-called.ts";
 
@@ -56,7 +58,10 @@ export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeSe
     ...volumeReads(deps),
 
     async createVolume(request, context) {
-      return create(CreateVolumeResponseSchema, await answer(requestCreate(deps, parseCreateVolume(request)), context));
+      const { volume } = request;
+      const work =
+        volume?.source === undefined ? requestCreate(deps, parseCreateVolume(request)) : requestCopy(deps, parseCopyVolume(request, volume));
+      return create(CreateVolumeResponseSchema, await answer(work, context));
     },
 
     async updateVolume(request, context) {
@@ -66,7 +71,8 @@ export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeSe
 
     async deleteVolume(request, { signal }) {
       const id = parseVolumeName(request.name, "name");
-      const operation = await whileCalled(requestDelete(deps, id, request.allowMissing), signal);
+      const policy = parseSnapshotPolicy(request.snapshotPolicy);
+      const operation = await whileCalled(requestDelete(deps, id, request.allowMissing, policy), signal);
       return create(DeleteVolumeResponseSchema, { operation: operation === undefined ? "" : `operations/${operation}` });
     },
 

@@ -213,7 +213,8 @@ export type SnapshotState = (typeof snapshotStates)[number];
 export interface SnapshotContent {
   readonly mode: VolumeMode;
   readonly filesystem: FilesystemRecord | undefined;
-  /** Bytes; a copy has the same. */
+  readonly zfsOptions: Readonly<Record<string, string>>;
+  /** Bytes; a copy has the same. Empty until taken. */
   readonly volblocksize: string;
 }
 

@@ -40,7 +40,7 @@ describe("snapshots", () => {
       labels: { team: "db" },
       consistency: "filesystem",
       capacityBytes: 2n ** 62n + 1n,
-      content: { mode: "filesystem", filesystem: volumeRecord("vol_a").filesystem, volblocksize: "16384" },
+      content: { mode: "filesystem", filesystem: volumeRecord("vol_a").filesystem, zfsOptions: { sync: "always" }, volblocksize: "16384" },
       space: { usedBytes: 2n ** 60n + 1n, referencedBytes: 2n, writtenBytes: 3n, observedAt: new Date("2026-02-01T00:00:00.000Z") },
       holds: ["backup"],
       condition: { reason: "SNAPSHOT_MISSING", message: "gone", observedAt: new Date("2026-02-01T00:00:00.000Z") },

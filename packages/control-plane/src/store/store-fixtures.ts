@@ -140,7 +140,7 @@ export function snapshotRecord(id: string, over: Partial<SnapshotRecord> = {}): 
     consistency: "crash",
     state: "ready",
     capacityBytes: 1n << 30n,
-    content: { mode: "block", filesystem: undefined, volblocksize: "8192" },
+    content: { mode: "block", filesystem: undefined, zfsOptions: {}, volblocksize: "8192" },
     zfsGuid: "1",
     createTxg: "1",
     space: undefined,

@@ -1,6 +1,15 @@
 import { StorageError, type OperationId, type VolumeId } from "@zfsilo/lib";
+import type { VolumeRecord } from "../store/model.ts";
 import { deleteVolume } from "../workflow/delete-volume.ts";
+import { dependantsOf, inUse, namesOf, requireUnchanged, type Dependant } from "./dependants.ts";
+import { refuseHeld } from "./snapshot.ts";
 import { notNow, type RequestDeps } from "./volume-requests.ts";
+
+/** What becomes of the snapshots of a volume that is deleted. */
+export const snapshotPolicies = ["refuse", "delete", "promote_clone"] as const;
+export type SnapshotPolicy = (typeof snapshotPolicies)[number];
+
+type Plan = Pick<Parameters<(typeof deleteVolume.steps)[0]["do"]>[0], "promote" | "snapshots">;
 
 /**
  * Answers the operation that did it, also to a call that repeats the one which did; undefined when there was no such volume
@@ -10,9 +19,11 @@ export async function requestDelete(
   deps: RequestDeps,
   id: VolumeId,
   allowMissing: boolean,
+  snapshotPolicy: SnapshotPolicy = "refuse",
 ): Promise<OperationId | undefined> {
+  const holds = await heldWith(deps, await deps.volumes.find(id), snapshotPolicy);
   return deps.operations.submit(
-    { subject: `volumes/${id}`, kind: deleteVolume.kind, input: { allowMissing } },
+    { subject: `volumes/${id}`, holds, kind: deleteVolume.kind, input: { allowMissing, snapshotPolicy } },
     async (begin, earlier) => {
       const volume = await deps.volumes.find(id);
       if (volume === undefined) {
@@ -24,7 +35,62 @@ export async function requestDelete(
       if (volume.published) {
         throw notNow(volume, "delete", "it is published", "Call UnpublishVolume first.");
       }
-      return (await begin(deleteVolume, { volumeId: id })).operation;
+      requireUnchanged(`delete volumes/${id}`, holds, await heldWith(deps, volume, snapshotPolicy));
+      const plan = planFor(volume, await dependantsOf(deps, volume), snapshotPolicy);
+      const origin = volume.origin === "" ? {} : { origin: volume.origin };
+      return (await begin(deleteVolume, { volumeId: id, ...plan, ...origin })).operation;
     },
   );
+}
+
+/** Its snapshots, and the clone that would take them over. */
+async function heldWith(deps: RequestDeps, volume: VolumeRecord | undefined, policy: SnapshotPolicy): Promise<string[]> {
+  if (volume === undefined) return [];
+  const all = await dependantsOf(deps, volume);
+  const heir = policy === "promote_clone" ? heirOf(all) : undefined;
+  return [...all.map(({ snapshot }) => `snapshots/${snapshot.id}`), ...(heir === undefined ? [] : [`volumes/${heir.clone}`])];
+}
+
+function planFor(volume: VolumeRecord, found: readonly Dependant[], policy: SnapshotPolicy): Plan {
+  const doing = `delete volumes/${volume.id}`;
+  // Tombstones whose last clone went by other hands than ours: nobody needs them.
+  const forgotten = found.filter((one) => isForgotten(one)).map(({ snapshot }) => snapshot.id);
+  const all = found.filter((one) => !isForgotten(one));
+  if (all.length === 0) return { snapshots: forgotten };
+  switch (policy) {
+    case "refuse":
+      throw inUse(doing, "HAS_SNAPSHOTS", namesOf(all), "Delete them first, or say in snapshot_policy what becomes of them.");
+    case "delete":
+      refuseNeeded(doing, all);
+      return { snapshots: found.map(({ snapshot }) => snapshot.id) };
+    case "promote_clone": {
+      const heir = heirOf(all);
+      const left = all.slice(heir === undefined ? 0 : heir.index + 1);
+      if (heir === undefined || left.length > 0) {
+        throw inUse(doing, "HAS_SNAPSHOTS", namesOf(left), "No clone can take these over: it takes those up to the one it was made of. Delete them first.");
+      }
+      return { promote: { volumeId: heir.clone, snapshotId: heir.snapshotId, origin: volume.origin }, snapshots: forgotten };
+    }
+  }
+}
+
+function isForgotten({ snapshot, clones }: Dependant): boolean {
+  return snapshot.state === "tombstoned" && clones.length === 0;
+}
+
+function refuseNeeded(doing: string, all: readonly Dependant[]): void {
+  const clones = all.flatMap((one) => one.clones.map((clone) => `volumes/${clone}`));
+  if (clones.length > 0) throw inUse(doing, "HAS_CLONES", clones, "Delete them first, or set snapshot_policy to PROMOTE_CLONE.");
+  for (const { snapshot } of all) {
+    refuseHeld(`${doing}: snapshots/${snapshot.id} would go`, snapshot.holds);
+    if (snapshot.groupId !== "") throw inUse(doing, "IN_GROUP", [`groupSnapshots/${snapshot.groupId}`], "A group goes as a whole: call DeleteGroupSnapshot.");
+  }
+}
+
+/** A clone of the newest snapshot that has any: promoted, it takes over that one and all before it, and their clones with them. */
+function heirOf(all: readonly Dependant[]): { readonly clone: VolumeId; readonly snapshotId: Dependant["snapshot"]["id"]; readonly index: number } | undefined {
+  const index = all.findLastIndex(({ clones }) => clones.length > 0);
+  const newest = all[index];
+  const clone = newest?.clones[0];
+  return newest === undefined || clone === undefined ? undefined : { clone, snapshotId: newest.snapshot.id, index };
 }

@@ -8,7 +8,8 @@ import { hostId, volumeHandle, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { ownerOf } from "./ownership.ts";
 
-const context = z.object({
+/** What a volume is made with, however its first content comes into it. */
+export const volumeFields = {
   volumeId,
   handle: volumeHandle,
   displayName: z.string(),
@@ -37,7 +38,9 @@ const context = z.object({
   notes: z.array(z.string()).optional(),
   /** Known once the zvol is made. */
   zvolGuid: z.string().optional(),
-});
+};
+
+const context = z.object(volumeFields);
 
 export type CreateVolumeContext = z.infer<typeof context>;
 type Io = StepIo<WorkflowDeps>;
@@ -55,12 +58,19 @@ export const createVolume = buildUp<CreateVolumeContext, WorkflowDeps>("volume.c
 
 async function recordVolume(c: CreateVolumeContext, { deps }: Io): Promise<undefined> {
   if ((await deps.volumes.find(c.volumeId))?.handle === c.handle) return;
+  const { filesystem } = c;
+  await deps.volumes.insert(newVolumeRecord(c, { filesystem: filesystem && { ...filesystem, formatted: false } }));
+}
+
+/** The row of a volume that is being made. */
+export function newVolumeRecord(
+  { filesystem: _made, quotaBytes: _quota, notes: _notes, ...same }: CreateVolumeContext,
+  more: Pick<VolumeRecord, "filesystem"> & Partial<Pick<VolumeRecord, "source" | "origin">>,
+): VolumeRecord {
   const now = new Date();
-  const { filesystem, quotaBytes: _quotaBytes, notes: _notes, ...same } = c;
-  const volume: VolumeRecord = {
+  return {
     ...same,
-    id: c.volumeId,
-    filesystem: filesystem && { ...filesystem, formatted: false },
+    id: same.volumeId,
     transport: "iscsi",
     state: "creating",
     published: false,
@@ -74,25 +84,29 @@ async function recordVolume(c: CreateVolumeContext, { deps }: Io): Promise<undef
     createdAt: now,
     updatedAt: now,
     attachments: [],
+    ...more,
   };
-  await deps.volumes.insert(volume);
 }
 
-async function forgetVolume(c: CreateVolumeContext, { deps }: Io): Promise<void> {
+export async function forgetVolume(c: CreateVolumeContext, { deps }: Io): Promise<void> {
   // Insert may have been refused because the id belongs to another volume: only the row of this request is ours.
   const row = await deps.volumes.find(c.volumeId);
   if (row?.handle === c.handle) await deps.volumes.remove(c.volumeId);
 }
 
+/** Concurrent creates lose /dev/zvol links for good (udev, "Unknown error 512"), so they take turns within a pool. */
+export function zvolTurn({ hostId, pool }: Pick<CreateVolumeContext, "hostId" | "pool">): string {
+  return `zvol:${hostId}/${pool}`;
+}
+
 async function createZvol(c: CreateVolumeContext, { deps, signal }: Io): Promise<Partial<CreateVolumeContext>> {
   const machine = await deps.machines.get(c.hostId);
-  // Concurrent creates lose /dev/zvol links for good (udev, "Unknown error 512"), so they take turns within a pool.
-  const turn = `zvol:${c.hostId}/${c.pool}`;
-  const zvol = await deps.turns.run(turn, () => createUnderParent(machine, c, deps.clusterId, signal), signal);
+  const zvol = await deps.turns.run(zvolTurn(c), () => createUnderParent(machine, c, deps.clusterId, signal), signal);
   return { zvolGuid: zvol.guid };
 }
 
-async function createUnderParent({ zfs, zpools }: Machine, c: CreateVolumeContext, cluster: string, signal: AbortSignal): Promise<Zvol> {
+async function createUnderParent(machine: Machine, c: CreateVolumeContext, cluster: string, signal: AbortSignal): Promise<Zvol> {
+  const { zfs } = machine;
   const dataset = parseDatasetName(c.dataset);
   const spec = {
     dataset,
@@ -102,29 +116,40 @@ async function createUnderParent({ zfs, zpools }: Machine, c: CreateVolumeContex
     userProperties: { "zfsilo:volume": c.volumeId, "zfsilo:cluster": cluster },
   };
   try {
-    return await zfs.createVolume(spec, { signal });
+    return await withParent(machine, c, () => zfs.createVolume(spec, { signal }), signal);
   } catch (error) {
-    if (reasonOf(error) === "already_exists") {
-      // The handle in its name was made up for this operation: with our marks on it, it is what this step made before.
-      const present = await zfs.getVolume(dataset, { signal });
-      zfs.requireOwner(present, ownerOf({ id: c.volumeId, zvolGuid: "" }, { clusterId: cluster }));
-      return present;
-    }
-    const parent = parentOf(dataset);
-    // The parent is made on first use, and looked for only when a create failed for want of it.
-    if (reasonOf(error) !== "precondition" || parent === undefined || parentOf(parent) === undefined) throw error;
-    await zfs.ensureFilesystem(parent, { signal });
-    if (c.quotaBytes !== undefined && c.quotaBytes > 0n) await zpools.setQuota(parent, c.quotaBytes, { signal });
-    return await zfs.createVolume(spec, { signal });
+    if (reasonOf(error) !== "already_exists") throw error;
+    // The handle in its name was made up for this operation: with our marks on it, it is what this step made before.
+    const present = await zfs.getVolume(dataset, { signal });
+    zfs.requireOwner(present, ownerOf({ id: c.volumeId, zvolGuid: "" }, { clusterId: cluster }));
+    return present;
   }
 }
 
-async function destroyZvol(c: CreateVolumeContext, { deps, signal }: Io): Promise<void> {
+/** The parent is made on first use, and looked for only when something failed for want of it. */
+export async function withParent<T>(
+  { zfs, zpools }: Machine,
+  { dataset, quotaBytes }: Pick<CreateVolumeContext, "dataset" | "quotaBytes">,
+  make: () => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  try {
+    return await make();
+  } catch (error) {
+    const parent = parentOf(parseDatasetName(dataset));
+    if (reasonOf(error) !== "precondition" || parent === undefined || parentOf(parent) === undefined) throw error;
+    await zfs.ensureFilesystem(parent, { signal });
+    if (quotaBytes !== undefined && quotaBytes > 0n) await zpools.setQuota(parent, quotaBytes, { signal });
+    return await make();
+  }
+}
+
+export async function destroyZvol(c: CreateVolumeContext, { deps, signal }: Io): Promise<void> {
   const { zfs } = await deps.machines.get(c.hostId);
   await zfs.destroyOwnedVolume(parseDatasetName(c.dataset), ownerOf({ id: c.volumeId, zvolGuid: "" }, deps), { signal });
 }
 
-async function awaitDevice(c: CreateVolumeContext, { deps, signal }: Io): Promise<undefined> {
+export async function awaitDevice(c: CreateVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const { devices } = await deps.machines.get(c.hostId);
   await devices.awaitZvolDevice(parseDatasetName(c.dataset), { signal });
 }

@@ -1,32 +1,81 @@
 import { parseDatasetName } from "@zfsilo/host";
-import { forward } from "@zfsilo/try";
+import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
-import { volumeId } from "./context.ts";
+import type { SnapshotRecord } from "../store/model.ts";
+import type { SnapshotChange } from "../store/stores.ts";
+import { snapshotId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
-import { ownerOf } from "./ownership.ts";
+import { getOwnZvol, ownerOf } from "./ownership.ts";
+import { snapshotOwner, zfsNameOf } from "./snapshot-ownership.ts";
 
-const context = z.object({ volumeId });
+const context = z.object({
+  volumeId,
+  /** The clone that takes the volume's snapshots over, and the snapshot of the volume that it is a clone of. */
+  promote: z.object({ volumeId, snapshotId, /** What the clone depends on afterwards: what the volume did. */ origin: z.string() }).optional(),
+  /** Snapshots that go with the volume. */
+  snapshots: z.array(snapshotId),
+  /** What the volume is a clone of. A tombstone may go with it. */
+  origin: snapshotId.optional(),
+});
+
+type Context = z.infer<typeof context>;
+type Io = StepIo<WorkflowDeps>;
 
 /**
  * Destroys the zvol and forgets the volume. Only a zvol with our properties and the recorded guid is destroyed; one that
- * is gone counts as destroyed only while its pool is imported (I3). A crash in between is resumed.
+ * is gone counts as destroyed only while its pool is imported (I3). What depends on it goes only as far as the request named it,
+ * and a clone that is promoted goes on as it is. A crash in between is resumed.
  */
-export const deleteVolume = forward<z.infer<typeof context>, WorkflowDeps>("volume.delete", context, [
-  {
-    name: "destroy zvol",
-    async do({ volumeId }, { deps, signal }) {
-      const volume = await deps.volumes.find(volumeId);
-      if (volume === undefined) return undefined;
-      const { zfs } = await deps.machines.get(volume.hostId);
-      await zfs.destroyOwnedVolume(parseDatasetName(volume.dataset), ownerOf(volume, deps), { signal });
-      return undefined;
-    },
-  },
-  {
-    name: "forget volume",
-    async do({ volumeId }, { deps }) {
-      await deps.volumes.remove(volumeId);
-      return undefined;
-    },
-  },
+export const deleteVolume = forward<Context, WorkflowDeps>("volume.delete", context, [
+  { name: "promote clone", do: promoteClone },
+  { name: "destroy snapshots", do: destroySnapshots },
+  { name: "destroy zvol", do: destroyZvol },
+  { name: "forget volume", do: forgetVolume },
 ]);
+
+async function promoteClone({ volumeId: id, promote }: Context, { deps, signal }: Io): Promise<undefined> {
+  const volume = await deps.volumes.find(id);
+  if (promote === undefined || volume === undefined) return;
+  const clone = await deps.volumes.get(promote.volumeId);
+  const machine = await deps.machines.get(volume.hostId);
+  const { origin } = await getOwnZvol(machine, clone, deps, signal);
+  const row = await deps.snapshots.get(promote.snapshotId);
+  // Promoted a second time it would take over from what the volume itself is a clone of.
+  if (origin === zfsNameOf({ ...row, dataset: volume.dataset })) {
+    await getOwnZvol(machine, volume, deps, signal);
+    await machine.clones.promote(parseDatasetName(clone.dataset), { signal });
+  }
+  const held = new Set((await machine.snapshots.listOf(parseDatasetName(clone.dataset), { signal })).map(({ guid }) => guid));
+  const moved = (await deps.snapshots.ofDataset(volume.hostId, volume.dataset)).filter(({ zfsGuid }) => held.has(zfsGuid));
+  const change: SnapshotChange = { dataset: clone.dataset };
+  await deps.snapshots.updateAll(new Map(moved.map((one) => [one.id, change] as const)));
+  await deps.volumes.update(clone.id, { origin: promote.origin as SnapshotRecord["id"] | "" });
+  await deps.volumes.update(id, { origin: promote.snapshotId });
+}
+
+async function destroySnapshots(c: Context, { deps, signal }: Io): Promise<undefined> {
+  for (const id of c.snapshots) {
+    const row = await deps.snapshots.find(id);
+    if (row === undefined) continue;
+    const { snapshots } = await deps.machines.get(row.hostId);
+    await snapshots.destroy(zfsNameOf(row), snapshotOwner(row, deps), {}, { signal });
+    await deps.snapshots.remove([id]);
+  }
+}
+
+async function destroyZvol({ volumeId: id }: Context, { deps, signal }: Io): Promise<undefined> {
+  const volume = await deps.volumes.find(id);
+  if (volume === undefined) return;
+  const { zfs } = await deps.machines.get(volume.hostId);
+  await zfs.destroyOwnedVolume(parseDatasetName(volume.dataset), ownerOf(volume, deps), { signal });
+}
+
+async function forgetVolume({ volumeId: id, promote, origin }: Context, { deps, signal }: Io): Promise<undefined> {
+  await deps.volumes.remove(id);
+  for (const tombstone of [origin, promote?.snapshotId]) {
+    const row = tombstone === undefined ? undefined : await deps.snapshots.find(tombstone);
+    if (row?.state !== "tombstoned") continue;
+    const { snapshots } = await deps.machines.get(row.hostId);
+    if ((await snapshots.find(zfsNameOf(row), { signal })) === undefined) await deps.snapshots.remove([row.id]);
+  }
+}

@@ -1,10 +1,12 @@
 import type { KeyedMutex } from "@zfsilo/lib";
 import type { Machines } from "../machines/machines.ts";
-import type { HostStore, VolumeStore } from "../store/stores.ts";
+import type { GroupSnapshotStore, HostStore, SnapshotStore, VolumeStore } from "../store/stores.ts";
 
 /** What steps act on. */
 export interface WorkflowDeps {
   readonly volumes: VolumeStore;
+  readonly snapshots: SnapshotStore;
+  readonly groups: GroupSnapshotStore;
   readonly hosts: HostStore;
   readonly machines: Machines;
   /** Stamped on every dataset we make: two installations on one pool never touch each other's. */

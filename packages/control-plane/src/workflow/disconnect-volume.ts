@@ -40,5 +40,8 @@ async function shutOut(c: DisconnectVolumeContext, { deps, signal }: Io): Promis
 }
 
 async function forgetAttachment(c: DisconnectVolumeContext, { deps }: Io): Promise<undefined> {
+  const { filesystem, attachments } = await deps.volumes.get(c.volumeId);
+  const cutOff = attachments.some(({ hostId, stagingPath, readOnly }) => hostId === c.hostId && stagingPath !== "" && !readOnly);
+  if (cutOff && filesystem !== undefined) await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, unclean: true } });
   await deps.volumes.removeAttachment(c.volumeId, c.hostId);
 }

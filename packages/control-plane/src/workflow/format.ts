@@ -8,6 +8,11 @@ export function requireFilesystem(volume: VolumeRecord): FilesystemRecord {
   throw new StorageError("internal", `volumes/${volume.id} is of mode filesystem but has none recorded`);
 }
 
+/** What a zvol is marked with once it holds the filesystem. */
+export function formattedMark({ type, uuid }: Pick<FilesystemRecord, "type" | "uuid">): string {
+  return `${type}:${uuid}`;
+}
+
 /**
  * The only place that makes a filesystem (I2). It does so when neither row nor zvol says "formatted" and the device probes
  * blank. A filesystem with exactly the UUID we chose at creation is ours, made before a crash kept it from being recorded.
@@ -20,7 +25,7 @@ export async function ensureFilesystemMade(
   device: string,
   { signal, log }: { signal: AbortSignal; log: Logger },
 ): Promise<string> {
-  const mark = `${filesystem.type}:${filesystem.uuid}`;
+  const mark = formattedMark(filesystem);
   if (zvol.formatted !== undefined && zvol.formatted !== mark) {
     throw refuse(zvol, `the zvol says it was formatted as ${zvol.formatted}`);
   }

@@ -98,9 +98,20 @@ export async function mountFilesystem(
   { device, stagingPath, readOnly }: { readonly device: string; readonly stagingPath: string; readonly readOnly: boolean },
   signal: AbortSignal,
 ): Promise<void> {
-  const { type, mountOptions } = requireFilesystem(volume);
+  const { type } = requireFilesystem(volume);
   await checkUnmounted(machine, volume, device, type, signal);
-  await machine.mounts.mountDevice({ device, target: parseHostPath(stagingPath), type, options: mountOptions, readOnly }, { signal });
+  const options = mountOptionsOf(volume);
+  await machine.mounts.mountDevice({ device, target: parseHostPath(stagingPath), type, options, readOnly }, { signal });
+}
+
+/**
+ * xfs refuses a second filesystem with a UUID that is mounted (xfs(5), nouuid), and a copy has that of its source. Giving it
+ * another one would need a clean log, and write to it. ext4 does not mind.
+ */
+function mountOptionsOf(volume: VolumeRecord): readonly string[] {
+  const { type, mountOptions } = requireFilesystem(volume);
+  const isCopy = volume.source !== undefined && type === "xfs";
+  return isCopy && !mountOptions.includes("nouuid") ? [...mountOptions, "nouuid"] : mountOptions;
 }
 
 /** A damaged filesystem is reported, never mounted. One that is mounted somewhere must not be checked. */
@@ -143,6 +154,11 @@ async function growFilesystem(c: StageVolumeContext, { deps, signal }: Io): Prom
 
 async function recordStaged(c: StageVolumeContext, { deps }: Io): Promise<undefined> {
   const { stagingPath, readOnly } = c;
+  const { filesystem } = await deps.volumes.get(c.volumeId);
+  // Mounting it has recovered its journal.
+  if (filesystem?.unclean === true && !readOnly) {
+    await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, unclean: false } });
+  }
   await deps.volumes.updateAttachment(c.volumeId, c.hostId, { state: "staged", stagingPath, readOnly, device: deviceOf(c) });
 }
 

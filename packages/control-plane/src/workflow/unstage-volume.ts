@@ -4,7 +4,13 @@ import { z } from "zod";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 
-const context = z.object({ volumeId, hostId, stagingPath: z.string() });
+const context = z.object({
+  volumeId,
+  hostId,
+  stagingPath: z.string(),
+  /** Whether there was something to unmount. An initiator that restarted has lost its mount, and not by unmounting. */
+  mounted: z.boolean().optional(),
+});
 
 /** Unmounts the staging path and removes it when it is empty. */
 export const unstageVolume = forward<z.infer<typeof context>, WorkflowDeps>("volume.unstage", context, [
@@ -15,14 +21,20 @@ export const unstageVolume = forward<z.infer<typeof context>, WorkflowDeps>("vol
       if (volume.mode === "block") return undefined;
       const { mounts } = await deps.machines.get(hostId);
       const target = parseHostPath(stagingPath);
+      const mounted = (await mounts.find(target, { signal })) !== undefined;
       await mounts.unmount(target, { signal });
       await mounts.removeTarget(target, { signal });
-      return undefined;
+      return { mounted };
     },
   },
   {
     name: "record unstaged",
-    async do({ volumeId, hostId }, { deps }) {
+    async do({ volumeId, hostId, mounted }, { deps }) {
+      const { filesystem, attachments } = await deps.volumes.get(volumeId);
+      const writable = attachments.some((attachment) => attachment.hostId === hostId && !attachment.readOnly);
+      if (filesystem !== undefined && writable && mounted === false) {
+        await deps.volumes.update(volumeId, { filesystem: { ...filesystem, unclean: true } });
+      }
       await deps.volumes.updateAttachment(volumeId, hostId, { state: "connected", stagingPath: "", readOnly: false });
       return undefined;
     },

@@ -85,10 +85,12 @@ describe.each(["v1", "v1alpha"] as const)("reflection %s", (version) => {
       "grpc.reflection.v1.ServerReflection",
       "grpc.reflection.v1alpha.ServerReflection",
       "zfsilo.v1.AgentService",
+      "zfsilo.v1.GroupSnapshotService",
       "zfsilo.v1.HostService",
       "zfsilo.v1.OperationService",
       "zfsilo.v1.OrphanService",
       "zfsilo.v1.Service",
+      "zfsilo.v1.SnapshotService",
       "zfsilo.v1.VolumeService",
     ]);
   });

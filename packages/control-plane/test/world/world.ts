@@ -122,6 +122,8 @@ export class World implements AsyncDisposable {
 function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
   const life = new Life();
   const volumes = life.mortal(stores.volumes);
+  const snapshots = life.mortal(stores.snapshots);
+  const groups = life.mortal(stores.groups);
   const hosts = life.mortal(stores.hosts);
   const connected = (host: Parameters<typeof connectHost>[0]) => {
     const inner = connectHost(host, { world: sim, sshAgentSocket: undefined, observer: { hostCommand: () => undefined }, agents: { find: () => undefined }, answers: { seen: () => undefined } });
@@ -130,7 +132,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
     );
   };
   const machines = new Machines(hosts, connected);
-  const deps: WorkflowDeps = { volumes, hosts, machines, clusterId: "test", turns: new KeyedMutex() };
+  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId: "test", turns: new KeyedMutex() };
   const operations = new Operations<WorkflowDeps>({
     store: life.mortal(
       journalWith(stores.operations, (entry, write) => (hooks.journal === undefined ? write() : hooks.journal(entry, write))),

@@ -155,7 +155,8 @@ export function parseZvol(dataset: DatasetName, properties: Readonly<Record<stri
     ...(v.origin === "-" || v.origin === "" ? {} : { origin: v.origin }),
     ...(volume === undefined || cluster === undefined ? {} : { owner: { volume, cluster } }),
     ...(displayName === undefined ? {} : { displayName }),
-    ...(formatted === undefined ? {} : { formatted }),
+    // A volume that was rolled back to before its filesystem was made says so: a user property is not taken away by setting it.
+    ...(formatted === undefined || formatted === "none" ? {} : { formatted }),
   };
 }
 

@@ -4,17 +4,19 @@ import {
   AttachmentSchema,
   AttachmentState,
   Authentication,
+  CopyMode,
   ExportSchema,
   FilesystemSchema,
   Transport,
   VolumeMode,
   VolumeSchema,
+  VolumeSourceSchema,
   VolumeStatus,
   type Attachment,
   type Volume,
 } from "@zfsilo/api";
 import type { OperationId } from "@zfsilo/lib";
-import { statusOf, type AttachmentRecord, type FilesystemRecord, type VolumeRecord } from "../../store/model.ts";
+import { statusOf, type AttachmentRecord, type CopyMode as CopyModeWord, type FilesystemRecord, type VolumeRecord } from "../../store/model.ts";
 import { conditionToMessage } from "./condition.ts";
 
 const status = {
@@ -37,6 +39,11 @@ const authentication = {
   mutual_chap: Authentication.MUTUAL_CHAP,
   none: Authentication.NONE,
 } as const satisfies Record<VolumeRecord["authentication"], Authentication>;
+
+const copyMode = {
+  clone: CopyMode.CLONE,
+  full: CopyMode.FULL,
+} as const satisfies Record<CopyModeWord, CopyMode>;
 
 type ShownState = Exclude<AttachmentRecord["state"], "connecting">;
 
@@ -74,7 +81,14 @@ export function volumeToMessage(volume: VolumeRecord, operation?: OperationId): 
     createTime: timestampFromDate(volume.createdAt),
     updateTime: timestampFromDate(volume.updatedAt),
     operation: operation === undefined ? "" : `operations/${operation}`,
+    ...(volume.source && { source: sourceToMessage(volume.source) }),
+    origin: volume.origin === "" ? "" : `snapshots/${volume.origin}`,
   });
+}
+
+function sourceToMessage({ kind, id, copyMode: how }: NonNullable<VolumeRecord["source"]>): Volume["source"] {
+  const value = kind === "snapshot" ? `snapshots/${id}` : `volumes/${id}`;
+  return create(VolumeSourceSchema, { source: { case: kind, value }, copyMode: copyMode[how] });
 }
 
 function withCondition({ condition }: VolumeRecord): Partial<Pick<Volume, "condition">> {
