@@ -89,6 +89,7 @@ describe.each(["v1", "v1alpha"] as const)("reflection %s", (version) => {
       "zfsilo.v1.HostService",
       "zfsilo.v1.OperationService",
       "zfsilo.v1.OrphanService",
+      "zfsilo.v1.PoolService",
       "zfsilo.v1.Service",
       "zfsilo.v1.SnapshotService",
       "zfsilo.v1.VolumeService",
