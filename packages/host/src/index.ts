@@ -15,6 +15,7 @@ export type { Session, SessionDevice } from "./iscsiadm/sessions.ts";
 export type { Backstore, ExportKey, ExportSpec, LioExport, LioInitiator } from "./lio/export.ts";
 export { LioTarget, type Chap, type InitiatorSpec } from "./lio/lio-target.ts";
 export { formatPortal, parseIqn, parsePortal, type Iqn, type Portal } from "./lio/names.ts";
+export { Freezer, type FreezeOptions } from "./mount/freezer.ts";
 export { assertUnderRoots, parseHostPath, type HostPath } from "./mount/host-path.ts";
 export { parseMountOptions } from "./mount/mount-options.ts";
 export { mountsOfDevice, type Mount } from "./mount/mountinfo.ts";
@@ -22,6 +23,7 @@ export { Mounts, type BindMount, type DeviceMount, type MountsOptions } from "./
 export type { CheckState, HostCheck } from "./preflight/check.ts";
 export { checkHost, type HostRequirements } from "./preflight/preflight.ts";
 export { ZfsClones, type CloneSpec } from "./zfs/clones.ts";
+export { ZfsCopies, type CopyProgress, type CopySpec } from "./zfs/copies.ts";
 export { childOf, parentOf, parseDatasetName, parsePoolName, poolOf, type DatasetName, type PoolName } from "./zfs/names.ts";
 export {
   parseZfsOptions,
@@ -31,6 +33,8 @@ export {
   type ZfsOptions,
 } from "./zfs/options.ts";
 export type { DatasetSpace, Owner, Pool, Zvol } from "./zfs/parse.ts";
+export { ZfsRanges, type RangeOptions } from "./zfs/ranges.ts";
+export type { ByteRange } from "./zfs/range-parser.ts";
 export {
   datasetOf,
   handleOf,

@@ -43,7 +43,7 @@ export function powerCycle(machine: Machine): void {
   for (const iqn of model.targets.children(name)) dropSessions(machine, iqn);
   for (const sid of sessionIds(machine)) forgetSession(machine, sid);
   for (const hba of model.hbas.children(name)) model.backstores.deleteTree(machine.at(hba));
-  for (const kind of [model.targets, model.hbas, model.listeners, model.devices]) kind.deleteTree(name);
+  for (const kind of [model.targets, model.hbas, model.listeners, model.devices, model.freezes]) kind.deleteTree(name);
   forgetMounts(machine);
   model.files.deleteTree(`${machine.rootContent}/run`);
   putDirectory(machine, "/run");

@@ -1,5 +1,7 @@
 import type { Argv, RunResult } from "@zfsilo/command";
 import type { Machine } from "./machine.ts";
+import { zfsReceive } from "./zfs/receive.ts";
+import { sendStream } from "./zfs/send.ts";
 
 /** What a program wrote, and how it ended. */
 export interface Output {
@@ -14,8 +16,8 @@ export type Producer = (machine: Machine, args: readonly string[]) => Iterable<U
 export type Consumer = (machine: Machine, args: readonly string[], input: Iterable<Uint8Array>) => RunResult;
 
 /** By program and subcommand. */
-const producers: Readonly<Record<string, Producer>> = {};
-const consumers: Readonly<Record<string, Consumer>> = {};
+const producers: Readonly<Record<string, Producer>> = { "zfs send": sendStream };
+const consumers: Readonly<Record<string, Consumer>> = { "zfs receive": zfsReceive };
 
 export function failedStream(exitCode: number, stderr: string, stdout = ""): Output {
   return { exitCode, stderr, pieces: stdout === "" ? [] : [Buffer.from(stdout, "utf8")] };

@@ -9,6 +9,7 @@ export class Call {
   readonly #argv: Argv;
   readonly #options: CallOptions;
   readonly #closing: AbortSignal;
+  #waitedMs = 0;
 
   constructor(host: string, argv: Argv, options: CallOptions, closing: AbortSignal) {
     this.#host = host;
@@ -65,6 +66,14 @@ export class Call {
       if (signal.aborted) onAbort();
       if (this.#closing.aborted) onClose();
     });
+  }
+
+  /** One of several waits, which all together have to end within the limit. */
+  async waitMore(ms: number): Promise<void> {
+    this.#waitedMs += ms;
+    const { timeoutMs = defaultTimeoutMs } = this.#options;
+    if (this.#waitedMs > timeoutMs) throw this.error("timeout", "unknown", new Error(`no end within ${timeoutMs} ms`));
+    await this.wait(ms);
   }
 
   /** For ever: ends by throwing. */

@@ -164,6 +164,12 @@ export interface MountDoc {
   failed: boolean;
 }
 
+/** A filesystem whose writers a machine has stopped: by a service that ends at `until` (milliseconds), or by hand. */
+export interface FreezeDoc {
+  unit?: string;
+  until?: number;
+}
+
 /** All mounts at one place, the visible one last. */
 export interface MountStack {
   mounts: MountDoc[];
@@ -235,6 +241,8 @@ export class Model {
   readonly mounts: Table<MountStack>;
   /** Mounts by `parent.ID` and by `uuid.UUID`. */
   readonly mountIndex: Table<{ at: string; device?: string }>;
+  /** By machine and content. */
+  readonly freezes: Table<FreezeDoc>;
   readonly contents: Table<ContentDoc>;
   readonly files: Table<FileDoc>;
   readonly blocks: Table<BlockDoc>;
@@ -259,6 +267,7 @@ export class Model {
     this.listeners = new Table(store, "listener");
     this.mounts = new Table(store, "mount");
     this.mountIndex = new Table(store, "mount-index");
+    this.freezes = new Table(store, "freeze");
     this.contents = new Table(store, "content");
     this.files = new Table(store, "file");
     this.blocks = new Table(store, "block");

@@ -20,6 +20,7 @@ import { Call } from "./call.ts";
 import type { CallLog } from "./call-log.ts";
 import { Hang, KernelError, UnmodelledError } from "./failure.ts";
 import type { FaultEffect, Faults } from "./faults.ts";
+import { Frozen } from "./files/freeze.ts";
 import { Vfs } from "./files/vfs.ts";
 import type { Machine } from "./machine.ts";
 import { consumerOf, failedStream, producerOf, type Output } from "./byte-programs.ts";
@@ -29,6 +30,8 @@ import { programs } from "./tools/programs.ts";
 const defaultMaxOutputBytes = 1024 * 1024;
 /** A batch that walks thousands of targets lets others have a turn, as it would on a machine of its own. */
 const longTurnMs = 20;
+/** How often a writer to a frozen filesystem looks again. */
+const frozenPollMs = 10;
 
 export interface SimExecutorParts {
   readonly machine: Machine;
@@ -142,7 +145,16 @@ export class SimExecutor implements Executor {
           await this.#suffer(effect, call);
           vfs = new Vfs(machine);
         }
-        results.push(this.#perform(vfs, operation, index, effect));
+        for (;;) {
+          const result = this.#unlessFrozen(() => this.#perform(vfs, operation, index, effect));
+          if (result !== undefined) {
+            results.push(result);
+            break;
+          }
+          machine.model.store.commit();
+          await call.waitMore(frozenPollMs);
+          vfs = new Vfs(machine);
+        }
         if (performance.now() - began > longTurnMs) {
           machine.model.store.commit();
           await immediate();
@@ -220,6 +232,16 @@ export class SimExecutor implements Executor {
     this.#parts.machine.model.store.commit();
     if (effect.kind === "hang") await call.hang();
     else await call.wait(effect.ms);
+  }
+
+  /** Undefined: a filesystem is frozen, and the writer has to wait. */
+  #unlessFrozen(work: () => FileResult): FileResult | undefined {
+    try {
+      return work();
+    } catch (error) {
+      if (error instanceof Frozen) return undefined;
+      throw error;
+    }
   }
 
   #perform(vfs: Vfs, operation: FileOperation, index: number, effect: FaultEffect | undefined): FileResult {

@@ -1,3 +1,4 @@
+import { findFreeze } from "./files/freeze.ts";
 import { allMounts } from "./files/mounts.ts";
 import { liveSession } from "./iscsi/nexus.ts";
 import { sessionIds } from "./iscsi/session.ts";
@@ -121,12 +122,13 @@ function sessions(machine: Machine): Picture {
 }
 
 function mounts(machine: Machine): Picture {
-  return allMounts(machine).map(({ at, root, fstype, device, readOnly, failed }) => ({
+  return allMounts(machine).map(({ at, root, fstype, device, content, readOnly, failed }) => ({
     at,
     root: device === undefined || root !== `/${device}` ? root : "/device",
     type: fstype,
     device: device !== undefined,
     readOnly,
     failed,
+    frozen: content !== undefined && findFreeze(machine, content) !== undefined,
   }));
 }

@@ -3,6 +3,7 @@ import {
   BlockDevices,
   childOf,
   Filesystems,
+  Freezer,
   Iscsi,
   LioTarget,
   Mounts,
@@ -12,6 +13,8 @@ import {
   snapshotOf,
   Zfs,
   ZfsClones,
+  ZfsCopies,
+  ZfsRanges,
   ZfsSnapshots,
   type BlockDevice,
   type Chap,
@@ -73,6 +76,8 @@ export class Lab {
   readonly zfs: Zfs;
   readonly snapshots: ZfsSnapshots;
   readonly clones: ZfsClones;
+  readonly copies: ZfsCopies;
+  readonly ranges: ZfsRanges;
   readonly lio: LioTarget;
   readonly iscsi: Iscsi;
   /** Of the target: zvols. */
@@ -83,6 +88,7 @@ export class Lab {
   readonly targetFilesystems: Filesystems;
   readonly filesystems: Filesystems;
   readonly mounts: Mounts;
+  readonly freezer: Freezer;
   readonly parent: DatasetName;
   /** Everything the suite mounts, binds or writes on the initiator lies below it. */
   readonly directory: HostPath = parseHostPath("/mnt/contract");
@@ -95,6 +101,8 @@ export class Lab {
     this.zfs = new Zfs(target);
     this.snapshots = new ZfsSnapshots(target);
     this.clones = new ZfsClones(target);
+    this.copies = new ZfsCopies(target);
+    this.ranges = new ZfsRanges(target);
     this.lio = new LioTarget(target);
     this.iscsi = new Iscsi(initiator);
     const quick = { firstMs: 20, maxMs: 250, limitMs: 4000 };
@@ -103,6 +111,7 @@ export class Lab {
     this.targetFilesystems = new Filesystems(target);
     this.filesystems = new Filesystems(initiator);
     this.mounts = new Mounts(initiator);
+    this.freezer = new Freezer(initiator);
     this.parent = parseDatasetName(`${world.pool}/contract`);
   }
 

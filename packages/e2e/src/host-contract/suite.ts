@@ -2,8 +2,10 @@ import { afterAll, afterEach, beforeAll, describe, expect } from "vitest";
 import { blockDeviceContract } from "./block-device.ts";
 import { cloneContract } from "./clones.ts";
 import { configfsContract } from "./configfs.ts";
+import { copyContract } from "./copies.ts";
 import { executorFileContract } from "./executor.ts";
 import { filesystemContract } from "./filesystem.ts";
+import { freezeContract } from "./freeze.ts";
 import { iscsiContract } from "./iscsi.ts";
 import { fenceContract } from "./fence.ts";
 import { Lab } from "./lab.ts";
@@ -11,6 +13,7 @@ import { leftOver } from "./left-over.ts";
 import { lioContract } from "./lio.ts";
 import { lioPartialContract } from "./lio-partial.ts";
 import { mountContract } from "./mount.ts";
+import { rangeContract } from "./ranges.ts";
 import { snapshotContract } from "./snapshots.ts";
 import type { HostWorld } from "./world.ts";
 import { zfsContract } from "./zfs.ts";
@@ -47,6 +50,8 @@ export function hostContract(name: string, make: () => Promise<HostWorld>): void
     zfsContract(current);
     snapshotContract(current);
     cloneContract(current);
+    copyContract(current);
+    rangeContract(current);
     blockDeviceContract(current);
     configfsContract(current);
     lioContract(current);
@@ -55,6 +60,7 @@ export function hostContract(name: string, make: () => Promise<HostWorld>): void
     fenceContract(current);
     filesystemContract(current);
     mountContract(current);
+    freezeContract(current);
     executorFileContract(current);
   });
 }

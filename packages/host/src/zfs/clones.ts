@@ -1,6 +1,7 @@
 import type { Argv, CallOptions, Executor } from "@zfsilo/command";
 import { formatBytes, invalidField, type Bytes } from "@zfsilo/lib";
 import { assignments, requireUserProperties } from "./assignments.ts";
+import { fitVolume, requireNoBlockSize } from "./fit.ts";
 import type { DatasetName } from "./names.ts";
 import type { ZfsOptions } from "./options.ts";
 import type { Zvol } from "./parse.ts";
@@ -54,7 +55,7 @@ export class ZfsClones {
     if (made.origin !== snapshot) {
       throw this.#reader.error("internal", `${doing}: its origin is ${made.origin ?? "nothing"} afterwards`);
     }
-    return await this.#fit(made, sizeBytes ?? made.sizeBytes, spec.sparse, o);
+    return await fitVolume(this.#zfs, this.#reader, made, { sizeBytes: sizeBytes ?? made.sizeBytes, sparse: spec.sparse }, o);
   }
 
   /**
@@ -72,20 +73,4 @@ export class ZfsClones {
     }
     return promoted;
   }
-
-  /** Growing first: `refreservation=auto` goes by the size there is. */
-  async #fit(made: Zvol, sizeBytes: Bytes, sparse: boolean, o: CallOptions): Promise<Zvol> {
-    const grown = await this.#zfs.growVolume(made.dataset, sizeBytes, o);
-    if (sparse || grown.refreservationBytes >= sizeBytes) return grown;
-    const doing = `reserve the size of ${made.dataset}`;
-    await this.#reader.tool.run(doing, ["zfs", "set", "refreservation=auto", made.dataset], o);
-    const reserved = await this.#zfs.getVolume(made.dataset, o);
-    if (reserved.refreservationBytes >= sizeBytes) return reserved;
-    throw this.#reader.error("internal", `${doing}: ${formatBytes(reserved.refreservationBytes)} are reserved afterwards`);
-  }
-}
-
-function requireNoBlockSize(options: ZfsOptions): void {
-  if (options.volblocksize === undefined) return;
-  throw invalidField('zfs_options["volblocksize"]', "cannot be chosen: a clone has the block size of its source");
 }

@@ -3,6 +3,7 @@ import type { StderrRule } from "../tool.ts";
 /** Failures of zfs and zpool as ZFS 2.1.11 words them (Debian 12). The first match wins. */
 export const zfsFailures: readonly StderrRule[] = [
   { pattern: /: no such pool/, reason: "not_found", hint: "Import the pool, or correct its name." },
+  { pattern: /unable to restore to destination/, reason: "precondition", hint: "Create the parent dataset first." },
   { pattern: /dataset does not exist/, reason: "not_found" },
   { pattern: /could not find any snapshots to destroy/, reason: "not_found" },
   { pattern: /no such tag on this dataset/, reason: "not_found" },
@@ -19,6 +20,10 @@ export const zfsFailures: readonly StderrRule[] = [
   { pattern: /size is less than current used or reserved space/, reason: "precondition", hint: "A quota cannot be below what is in use." },
   { pattern: /has children|has dependent clones/, reason: "has_dependents" },
   { pattern: /more recent snapshots or bookmarks exist/, reason: "has_dependents" },
+  { pattern: /conflicting snapshot '/, reason: "already_exists", hint: "Both have a snapshot of that name: destroy or rename one of them." },
+  { pattern: /not an earlier snapshot from the same fs/, reason: "invalid_argument" },
+  { pattern: /multiple snapshots of same fs not allowed/, reason: "invalid_argument" },
+  { pattern: /tag may not start with '\.'/, reason: "invalid_argument" },
   {
     pattern: /dataset is busy/,
     reason: "busy",

@@ -3,6 +3,7 @@ import { KernelError } from "../failure.ts";
 import type { Machine } from "../machine.ts";
 import type { MountDoc } from "../model.ts";
 import type { MountView } from "./file-tree.ts";
+import { findFreeze, Frozen } from "./freeze.ts";
 
 /** The mount table of a machine. Mounts at one place form a stack of which the last is seen. */
 
@@ -138,6 +139,7 @@ export function viewOf(machine: Machine, mount: MountDoc, content: string): Moun
       }
       if (!writing) return;
       if (mount.readOnly || mount.failed) throw new KernelError("EROFS", mount.at);
+      if (findFreeze(machine, content) !== undefined) throw new Frozen(mount.at);
     },
     fault(error) {
       const shown = mount.device === undefined ? error : spaceError({ name: mount.device }, error);

@@ -4,6 +4,7 @@ import { zfs } from "../zfs/zfs.ts";
 import { zpool } from "../zfs/zpool.ts";
 import { blkid, cat, cmp, sha256sum } from "./block.ts";
 import { dumpe2fs, e2fsck, resize2fs, xfsGrowfs, xfsInfo, xfsRepair } from "./filesystem.ts";
+import { fsfreeze, systemctl, systemdRun } from "./freeze.ts";
 import { mkfsExt4, mkfsXfs } from "./mkfs.ts";
 import { mount, umount } from "./mount.ts";
 import { stat } from "./stat.ts";
@@ -17,6 +18,7 @@ export const programs: Readonly<Record<string, Program>> = {
   date,
   dumpe2fs,
   e2fsck,
+  fsfreeze,
   iscsiadm,
   "mkfs.ext4": mkfsExt4,
   "mkfs.xfs": mkfsXfs,
@@ -27,6 +29,8 @@ export const programs: Readonly<Record<string, Program>> = {
   sha256sum,
   stat,
   sync,
+  systemctl,
+  "systemd-run": systemdRun,
   udevadm,
   umount,
   xfs_growfs: xfsGrowfs,

@@ -16,7 +16,7 @@ export const zfsPromote: Program = (machine, args) => {
   const moved = all.slice(0, all.indexOf(tag) + 1);
   const clash = moved.find((snapshot) => machine.model.snapshots.has(snapshotKey(machine, `${name}@${snapshot}`)));
   if (clash !== undefined) {
-    throw new ToolFailure(1, `cannot promote '${name}': snapshot name '${clash}' from origin \n\tconflicts with '${name}@${clash}' from target`);
+    throw new ToolFailure(1, `cannot promote '${name}': conflicting snapshot '${clash}' from parent '${clone.origin}'`);
   }
   for (const snapshot of moved) moveSnapshot(machine, `${source}@${snapshot}`, `${name}@${snapshot}`);
   turnRound(machine, name, source, tag);

@@ -139,7 +139,7 @@ function showSnapshot(machine: Machine, name: string, snapshot: SnapshotDoc, pro
     case "refcompressratio":
       return fact("1.00");
     case "clones":
-      return fact(clonesOf(machine, name).join(","));
+      return fact(clonesOf(machine, name).join(",") || "-");
     case "userrefs":
       return fact(Object.keys(snapshot.holds).length);
     case "defer_destroy":

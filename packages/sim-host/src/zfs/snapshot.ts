@@ -1,4 +1,5 @@
 import { contentOf, copyContent, dropContent } from "../content.ts";
+import { isFrozenAnywhere } from "../files/freeze.ts";
 import { KernelError, UnmodelledError } from "../failure.ts";
 import type { Machine } from "../machine.ts";
 import { done, parseOptions, ToolFailure, type Program } from "../program.ts";
@@ -82,6 +83,9 @@ function takeSnapshot(machine: Machine, name: string, props: Readonly<Record<str
   const content = `c${model.next("content")}`;
   copyContent(model, live.content, content, contentOf(model, live.content));
   model.snapshots.put(snapshotKey(machine, name), { ...snapshot, content });
+  const copied = isFrozenAnywhere(machine, live.content) ? model.contents.edit(content)?.fs : undefined;
+  // freeze_fs writes the superblock as a clean unmount does.
+  if (copied !== undefined) copied.writers = 0;
   const edited = model.contents.edit(live.content);
   if (edited !== undefined) edited.generation += 1;
 }
@@ -136,7 +140,7 @@ export const zfsRollback: Program = (machine, args) => {
   const all = snapshotsOf(machine, dataset);
   const newer = all.slice(all.indexOf(tag) + 1);
   if (newer.length > 0 && !options.flags.has("-r")) {
-    const list = newer.map((later) => `${dataset}@${later}`).join("\n");
+    const list = newer.map((later) => `${dataset}@${later}`).reverse().join("\n");
     throw new ToolFailure(
       1,
       `cannot rollback to '${name}': more recent snapshots or bookmarks exist\nuse '-r' to force deletion of the following snapshots and bookmarks:\n${list}`,

@@ -6,6 +6,7 @@ import { zfsHold, zfsHolds, zfsRelease } from "./hold.ts";
 import { zfsGet, zfsList } from "./list.ts";
 import { zfsPromote } from "./promote.ts";
 import { zfsRename } from "./rename.ts";
+import { zfsSend } from "./send.ts";
 import { zfsInherit, zfsSet } from "./set.ts";
 import { zfsClone, zfsRollback, zfsSnapshot } from "./snapshot.ts";
 
@@ -29,6 +30,7 @@ const subcommands: Readonly<Record<string, Program>> = {
   release: zfsRelease,
   holds: zfsHolds,
   rename: zfsRename,
+  send: zfsSend,
   promote: zfsPromote,
 };
 

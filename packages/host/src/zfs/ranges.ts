@@ -1,0 +1,80 @@
+import { CommandOutputError, StreamExitError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
+import { invalidField, type Bytes } from "@zfsilo/lib";
+import { RangeParser, type ByteRange, type RangeQuery } from "./range-parser.ts";
+import { ZfsReader } from "./reader.ts";
+import type { SnapshotName } from "./snapshot-name.ts";
+import { ZfsSnapshots } from "./snapshots.ts";
+
+export interface RangeOptions {
+  /** Ranges that end at or before it are left out: to go on after a broken stream. The whole stream is read all the same. */
+  readonly startOffset?: Bytes;
+}
+
+/** A terabyte at 50 MB/s. */
+const streamTimeoutMs = 6 * 60 * 60 * 1000;
+
+/**
+ * Where a snapshot holds data and where two differ, from the records of `zfs send`. Each is a stream of batches: what was
+ * found in one piece of output, so that memory stays the same for any volume. Whoever stops reading ends the send.
+ */
+export class ZfsRanges {
+  readonly #executor: Executor;
+  readonly #reader: ZfsReader;
+  readonly #snapshots: ZfsSnapshots;
+
+  constructor(executor: Executor) {
+    this.#executor = executor;
+    this.#reader = new ZfsReader(executor);
+    this.#snapshots = new ZfsSnapshots(executor);
+  }
+
+  /** The ranges of a snapshot that hold data, ascending; the rest reads as zeros. */
+  async *allocated(snapshot: SnapshotName, options: RangeOptions, o: CallOptions): AsyncGenerator<readonly ByteRange[], void, undefined> {
+    const { sizeBytes, guid } = await this.#snapshots.get(snapshot, o);
+    yield* this.#read(["zfs", "send", snapshot], { ...options, sizeBytes, toGuid: guid }, o);
+  }
+
+  /**
+   * The ranges in which two snapshots of one volume may differ, ascending: none missing, some perhaps the same. Holes beside
+   * what was written come with it: zfs does not rely on when a hole was made (zfs(4), send_holes_without_birth_time), so that
+   * one write can bring along every hole of the same indirect blocks, which is the empty part of a sparse volume.
+   */
+  async *changed(
+    base: SnapshotName,
+    target: SnapshotName,
+    options: RangeOptions,
+    o: CallOptions,
+  ): AsyncGenerator<readonly ByteRange[], void, undefined> {
+    const from = await this.#snapshots.get(base, o);
+    const to = await this.#snapshots.get(target, o);
+    if (from.createTxg >= to.createTxg) throw invalidField("base", `${base} is not older than ${target}`);
+    const query = { ...options, sizeBytes: to.sizeBytes, toGuid: to.guid, fromGuid: from.guid };
+    yield* this.#read(["zfs", "send", "-i", base, target], query, o);
+  }
+
+  async *#read(argv: Argv, query: RangeQuery, o: CallOptions): AsyncGenerator<readonly ByteRange[], void, undefined> {
+    const parser = new RangeParser(query);
+    const parse = (work: () => ByteRange[]): ByteRange[] => {
+      try {
+        return work();
+      } catch (error) {
+        throw new CommandOutputError(this.#executor.host, { argv, output: "(a binary stream)" }, error);
+      }
+    };
+    try {
+      for await (const piece of this.#executor.stream(argv, { ...o, timeoutMs: o.timeoutMs ?? streamTimeoutMs })) {
+        const found = parse(() => parser.push(piece));
+        if (found.length > 0) yield found;
+      }
+    } catch (error) {
+      throw this.#failure(argv, error);
+    }
+    const last = parse(() => parser.end());
+    if (last.length > 0) yield last;
+  }
+
+  #failure(argv: Argv, error: unknown): unknown {
+    if (!(error instanceof StreamExitError)) return error;
+    return this.#reader.tool.failure(`read ${argv.at(-1) ?? ""}`, argv, error.result);
+  }
+}
