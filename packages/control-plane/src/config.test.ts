@@ -13,6 +13,7 @@ describe("the configuration", () => {
       tokens: [],
       clusterId: undefined,
       iqnPrefix: "iqn.2026-01.io.zfsilo",
+      keyRoots: ["/etc/zfsilo/keys"],
       operations: { retentionDays: 30 },
       reconcile: { intervalSeconds: 60 },
       waitForLease: false,

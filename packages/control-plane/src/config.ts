@@ -17,6 +17,8 @@ export interface Config {
   readonly iqnPrefix: string;
   /** Stand by until another control plane on the same database is gone, instead of refusing to start. */
   readonly waitForLease: boolean;
+  /** Directories of target hosts below which encryption keys of volumes may lie. */
+  readonly keyRoots: readonly string[];
   readonly operations: { readonly retentionDays: number };
   /** Between looks at all hosts. 0: only when asked. */
   readonly reconcile: { readonly intervalSeconds: number };
@@ -89,6 +91,10 @@ const schema = z.strictObject({
     .default("iqn.2026-01.io.zfsilo"),
   reconcile: z.strictObject({ intervalSeconds: z.int().min(0).max(86_400).default(60) }).default({ intervalSeconds: 60 }),
   operations: z.strictObject({ retentionDays: z.int().min(1).max(3650).default(30) }).default({ retentionDays: 30 }),
+  keyRoots: z
+    .array(z.string().regex(/^(?:\/[^/]+)+$/, "write an absolute path that is not /"))
+    .min(1)
+    .default(["/etc/zfsilo/keys"]),
   hosts: z.array(hostSchema).optional(),
 });
 

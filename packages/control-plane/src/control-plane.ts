@@ -34,12 +34,13 @@ import type { OperationStore } from "./store/stores.ts";
 import { Placer } from "./volume/placer.ts";
 import type { RequestDeps } from "./volume/volume-requests.ts";
 import type { WorkflowDeps } from "./workflow/deps.ts";
+import { KeyRing } from "./workflow/key-ring.ts";
 import { workflows } from "./workflow/workflows.ts";
 
 export const version = "0.1.0";
 const features = [
   ...["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations", "pools", "placement"],
-  ...["snapshots", "group-snapshots", "clones"],
+  ...["snapshots", "group-snapshots", "clones", "encryption"],
 ];
 
 export interface ControlPlaneOptions {
@@ -94,11 +95,11 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const probes = new HostProbes(machines);
   const pools = new PoolProbe(machines);
   const metrics = new Metrics(metricSources(stores, pools));
-  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId, turns: new KeyedMutex() };
+  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId, turns: new KeyedMutex(), keys: new KeyRing() };
   const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
   const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
   const placer = new Placer({ hosts, volumes, pools });
-  const requests: RequestDeps = { ...deps, operations, placer, iqnPrefix: config.iqnPrefix };
+  const requests: RequestDeps = { ...deps, operations, placer, iqnPrefix: config.iqnPrefix, keyRoots: config.keyRoots };
   const reconciler = new Reconciler({ ...deps, operations, log, repairs: metrics });
   const intervalMs = config.reconcile.intervalSeconds * 1000;
   const reconcile: ReconcileLoop = new ReconcileLoop({ reconciler, intervalMs, log, observer: metrics });

@@ -24,6 +24,15 @@ export type { CheckState, HostCheck } from "./preflight/check.ts";
 export { checkHost, type HostRequirements } from "./preflight/preflight.ts";
 export { ZfsClones, type CloneSpec } from "./zfs/clones.ts";
 export { ZfsCopies, type CopyProgress, type CopySpec } from "./zfs/copies.ts";
+export {
+  encryptionAlgorithms,
+  parseEncryptionAlgorithm,
+  wrappingKeyBytes,
+  ZfsKeys,
+  type EncryptionAlgorithm,
+  type EncryptionSpec,
+  type KeySource,
+} from "./zfs/encryption.ts";
 export { childOf, parentOf, parseDatasetName, parsePoolName, poolOf, type DatasetName, type PoolName } from "./zfs/names.ts";
 export {
   parseZfsOptions,

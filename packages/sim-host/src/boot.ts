@@ -53,6 +53,12 @@ export function powerCycle(machine: Machine): void {
       if (findDataset(machine, dataset)?.type !== "volume") continue;
       const edited = model.datasets.edit(machine.at(dataset));
       if (edited === undefined) continue;
+      // Nobody has loaded its key yet.
+      if (edited.encryption !== undefined) {
+        delete edited.device;
+        delete edited.link;
+        continue;
+      }
       edited.device = addZvolDevice(machine, dataset);
       edited.link = "present";
     }

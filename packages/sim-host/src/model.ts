@@ -21,6 +21,8 @@ export interface KernelDoc {
   nextDisk: number;
   /** Disk numbers below nextDisk that are free again: the kernel hands out the lowest. */
   freeDisks: number[];
+  /** Encryption keys that are loaded, by the id of the key. None when absent. */
+  keys?: string[];
 }
 
 export type PoolHealth = "ONLINE" | "DEGRADED" | "SUSPENDED";
@@ -47,6 +49,8 @@ export interface DatasetDoc {
   /** Seconds since the epoch. */
   created: number;
   origin?: string;
+  /** Encryption; a clone has its origin's. `check` is a hash of the key. */
+  encryption?: { algorithm: string; keyId: string; check: string; format: string; location: string };
   space: SpaceDoc;
   /** Volumes: their content, device and whether udev has made the link. */
   content?: string;

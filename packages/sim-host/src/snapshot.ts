@@ -4,7 +4,7 @@ import { liveSession } from "./iscsi/nexus.ts";
 import { sessionIds } from "./iscsi/session.ts";
 import type { Machine } from "./machine.ts";
 import type { ConfigNode, DatasetDoc } from "./model.ts";
-import { descendants, findDataset, snapshotKey, snapshotsOf } from "./zfs/datasets.ts";
+import { descendants, findDataset, keyIsLoaded, snapshotKey, snapshotsOf } from "./zfs/datasets.ts";
 import { available } from "./zfs/space.ts";
 
 /** Plain JSON, the same for two machines that nobody outside could tell apart. */
@@ -48,6 +48,7 @@ function dataset(machine: Machine, name: string): Picture {
     type: found.type,
     properties: sorted(Object.entries(found.props)),
     origin: found.origin ?? null,
+    ...(found.encryption !== undefined && { locked: !keyIsLoaded(machine, found.encryption) }),
     link: found.type === "volume" ? found.link === "present" : null,
     content: content(machine, found),
     snapshots: sorted(

@@ -7,6 +7,7 @@ import {
   parseHostPath,
   Zfs,
   ZfsClones,
+  ZfsKeys,
   ZfsSnapshots,
   Zpools,
   type HostPath,
@@ -23,6 +24,7 @@ export interface Machine {
   readonly snapshots: ZfsSnapshots;
   readonly clones: ZfsClones;
   readonly zpools: Zpools;
+  readonly keys: ZfsKeys;
   readonly lio: LioTarget;
   readonly iscsi: Iscsi;
   readonly devices: BlockDevices;
@@ -90,6 +92,7 @@ export function machineOn(executor: Executor, roots: readonly HostPath[]): Machi
     snapshots: new ZfsSnapshots(executor),
     clones: new ZfsClones(executor),
     zpools: new Zpools(executor),
+    keys: new ZfsKeys(executor),
     lio: new LioTarget(executor),
     iscsi,
     devices: new BlockDevices(executor, iscsi),

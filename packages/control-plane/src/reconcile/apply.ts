@@ -111,8 +111,14 @@ export async function recordCondition(
   if (differences.some(({ host, reason }) => host === `hosts/${volume.hostId}` && unjudged.includes(reason))) return volume;
   const found = conditionOf(differences.filter(({ reason }) => !unjudged.includes(reason)));
   if (found === undefined && differences.length > 0) return volume;
-  if (found?.reason === volume.condition?.reason && found?.message === volume.condition?.message) return volume;
-  return deps.volumes.update(volume.id, { condition: found && { ...found, observedAt: new Date() } });
+  const locked = differences.some(({ reason }) => reason === "VOLUME_LOCKED");
+  const { encryption } = volume;
+  const known = encryption === undefined || encryption.locked === locked;
+  if (known && found?.reason === volume.condition?.reason && found?.message === volume.condition?.message) return volume;
+  return deps.volumes.update(volume.id, {
+    condition: found && { ...found, observedAt: new Date() },
+    ...(known ? {} : { encryption: { ...encryption, locked } }),
+  });
 }
 
 /** What a look without repairs came to. */

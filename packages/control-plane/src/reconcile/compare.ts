@@ -14,6 +14,7 @@ export const differenceReasons = [
   "FOREIGN_ZVOL",
   "ZVOL_SMALLER",
   "ZVOL_LARGER",
+  "VOLUME_LOCKED",
   "TARGET_MISSING",
   "TARGET_INCOMPLETE",
   "TARGET_UNEXPECTED",
@@ -83,6 +84,9 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
   } else if (zvol.sizeBytes > volume.capacityBytes) {
     const { sizeBytes } = zvol;
     found.push({ ...at("ZVOL_LARGER", `${volume.capacityBytes} bytes`, `${sizeBytes} bytes`), sizeBytes });
+  }
+  if (zvol?.encryption?.locked === true && zvol.guid === volume.zvolGuid) {
+    found.push(at("VOLUME_LOCKED", `the key of ${zvol.encryption.root} loaded`, "it is not"));
   }
   const lio = target.exports.get(volume.handle);
   if (!volume.published) {

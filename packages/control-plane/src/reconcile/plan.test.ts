@@ -27,6 +27,7 @@ describe("what is done about one difference alone", () => {
     FOREIGN_ZVOL: [atTarget("FOREIGN_ZVOL"), /^left: .*not ours/],
     ZVOL_SMALLER: [atTarget("ZVOL_SMALLER"), /^left: .*lost data/],
     ZVOL_LARGER: [atTarget("ZVOL_LARGER", { sizeBytes: 2n << 30n }), `finish-expansion ${2n << 30n}`],
+    VOLUME_LOCKED: [atTarget("VOLUME_LOCKED"), /^left: .*LoadKey/],
     TARGET_MISSING: [atTarget("TARGET_MISSING"), "restore-export"],
     TARGET_INCOMPLETE: [atTarget("TARGET_INCOMPLETE"), "restore-export"],
     TARGET_UNEXPECTED: [atTarget("TARGET_UNEXPECTED"), /^left: .*PublishVolume/],
@@ -52,7 +53,7 @@ describe("what is done about one difference alone", () => {
 
 describe("while there is nothing sound at the target", () => {
   const builds = [atTarget("TARGET_MISSING"), atInitiator("SESSION_MISSING"), atInitiator("STAGING_MOUNT_MISSING"), atInitiator("DEVICE_SMALLER")];
-  const grounds = ["HOST_UNREACHABLE", "HOST_UNREADABLE", "POOL_NOT_IMPORTED", "POOL_SUSPENDED", "ZVOL_MISSING", "FOREIGN_ZVOL", "ZVOL_SMALLER"] as const;
+  const grounds = ["HOST_UNREACHABLE", "HOST_UNREADABLE", "POOL_NOT_IMPORTED", "POOL_SUSPENDED", "ZVOL_MISSING", "FOREIGN_ZVOL", "ZVOL_SMALLER", "VOLUME_LOCKED"] as const;
 
   it.each(grounds)("%s: nothing is built on it", (reason) => {
     const [, ...rest] = outcome(planVolume(volume, [atTarget(reason), ...builds]));
@@ -64,6 +65,17 @@ describe("while there is nothing sound at the target", () => {
       planVolume(volume, [atTarget(reason), atTarget("INITIATOR_UNEXPECTED", { initiatorIqn: "iqn.a" }), atInitiator("SESSION_STALE", "hst_old")]),
     );
     expect(rest).toEqual(["shut-out iqn.a", "clean-initiator hst_old"]);
+  });
+});
+
+describe("a locked volume with a key file", () => {
+  const encryption = { algorithm: "aes-256-gcm", keyFile: "/etc/zfsilo/keys/a", locked: true };
+
+  it("is opened with its export, and only then", () => {
+    const differences = [atTarget("VOLUME_LOCKED"), atTarget("TARGET_MISSING")];
+    expect(outcome(planVolume({ ...volume, encryption }, differences))).toEqual(["restore-export", "restore-export"]);
+    const idle = { ...volume, encryption, published: false, attachments: [] };
+    expect(outcome(planVolume(idle, [atTarget("VOLUME_LOCKED")]))).toEqual([expect.stringMatching(/^left: PublishVolume/)]);
   });
 });
 

@@ -31,7 +31,7 @@ export type Planned =
  * export of the wrong or a shrunken device is how data is lost (I1, I3). Shutting out and cleaning up go on all the same.
  */
 export function planVolume(volume: VolumeRecord, differences: readonly Difference[]): Planned[] {
-  const blocked = differences.find(({ host, reason }) => host === `hosts/${volume.hostId}` && groundless.has(reason));
+  const blocked = differences.find(({ host, reason }) => host === `hosts/${volume.hostId}` && (groundless.has(reason) || isShut(volume, reason)));
   const missing = (host: string): boolean =>
     differences.some((difference) => difference.host === host && difference.reason === "HOST_UNREACHABLE");
   return differences.map((difference) => {
@@ -82,6 +82,11 @@ const groundless: ReadonlySet<DifferenceReason> = new Set([
   "ZVOL_SMALLER",
 ]);
 
+/** Its key has to be given by a call: nothing can be built on it before. With one in a file its export brings the key along. */
+function isShut({ encryption }: VolumeRecord, reason: DifferenceReason): boolean {
+  return reason === "VOLUME_LOCKED" && (encryption?.keyFile ?? "") === "";
+}
+
 function builds({ kind }: Action): boolean {
   return kind !== "shut-out" && kind !== "clean-initiator";
 }
@@ -107,6 +112,9 @@ function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn }:
       return "nobody recorded this export: PublishVolume takes it over, and UnpublishVolume then ends it";
     case "FILESYSTEM_READ_ONLY":
       return "the filesystem stopped after an error: unmount and stage it again, which checks it";
+    case "VOLUME_LOCKED":
+      if (isShut(volume, reason)) return "its key has to be given: LoadKey";
+      return volume.published ? { kind: "restore-export" } : "PublishVolume loads its key from the key file, and LoadKey does";
     case "ZVOL_LARGER":
       return { kind: "finish-expansion", capacityBytes: sizeBytes ?? volume.capacityBytes };
     case "DEVICE_SMALLER":

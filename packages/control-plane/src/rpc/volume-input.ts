@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { create, isFieldSet } from "@bufbuild/protobuf";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import {
@@ -15,15 +16,19 @@ import {
   parseFsType,
   parseMkfsOptions,
   parseDatasetName,
+  parseEncryptionAlgorithm,
+  parseHostPath,
   parseMountOptions,
   parsePoolName,
   parseZfsOptions,
   requireMutableZfsOptions,
+  wrappingKeyBytes,
 } from "@zfsilo/host";
-import { bytes, invalidField, newId, parseVolumeId, type Bytes } from "@zfsilo/lib";
+import { bytes, invalidField, newId, parseVolumeId, Secret, type Bytes } from "@zfsilo/lib";
 import type { AuthenticationMode } from "../store/model.ts";
 import type { CreateVolumeInput } from "../volume/create.ts";
 import type { SnapshotPolicy as SnapshotPolicyWord } from "../volume/delete.ts";
+import type { GivenKey } from "../volume/keys.ts";
 import type { UpdateVolumeInput } from "../volume/update.ts";
 import { checkDisplayName, checkLabels, parseHostName, parseResourceId } from "./field.ts";
 
@@ -71,6 +76,7 @@ export function parseCreateVolume(request: CreateVolumeRequest): CreateVolumeInp
     capacityBytes: parseCapacity(volume.capacityBytes),
     sparse: volume.sparse,
     zfsOptions: withoutMissing(parseZfsOptions(volume.zfsOptions, "volume.zfs_options")),
+    encryption: parseEncryption(volume.encryption, givenKey(request.encryptionKey)),
     mode,
     filesystem: parseFilesystem(mode, volume.filesystem),
     authentication: parseAuthentication(volume.authentication),
@@ -110,6 +116,30 @@ export function parseUpdateVolume(request: UpdateVolumeRequest): UpdateVolumeInp
     input = { ...input, ...update(volume) };
   }
   return input;
+}
+
+function parseEncryption(encryption: Volume["encryption"], key: GivenKey | undefined): CreateVolumeInput["encryption"] {
+  if (encryption === undefined) {
+    if (key !== undefined) throw invalidField("encryption_key", "is set, but volume.encryption is not");
+    return undefined;
+  }
+  if (encryption.unlocked) throw invalidField("volume.encryption.unlocked", "is output only, leave it out");
+  const { keyFile } = encryption;
+  if (keyFile === "" && key === undefined) throw invalidField("encryption_key", "is required, unless volume.encryption.key_file names a file");
+  if (keyFile !== "" && key !== undefined) throw invalidField("encryption_key", "is set, and volume.encryption.key_file too", "Set one of them.");
+  return {
+    algorithm: parseEncryptionAlgorithm(encryption.algorithm || "aes-256-gcm", "volume.encryption.algorithm"),
+    keyFile: keyFile === "" ? "" : parseHostPath(keyFile, "volume.encryption.key_file"),
+    keyHash: key?.hash ?? "",
+  };
+}
+
+/** A key as it came; undefined when none did. From here on nothing can print it. */
+export function givenKey(key: Uint8Array): GivenKey | undefined {
+  if (key.length === 0) return undefined;
+  if (key.length !== wrappingKeyBytes) throw invalidField("encryption_key", `has ${key.length} bytes, not ${wrappingKeyBytes}`);
+  const hash = createHash("sha256").update(key).digest("hex");
+  return { hex: new Secret(Buffer.from(key).toString("hex")), hash };
 }
 
 function parseHostLabels(labels: Readonly<Record<string, string>>, host: string): Readonly<Record<string, string>> {

@@ -5,10 +5,12 @@ import {
   CreateVolumeResponseSchema,
   DeleteVolumeResponseSchema,
   DisconnectVolumeResponseSchema,
+  LoadKeyResponseSchema,
   MountVolumeResponseSchema,
   PlacementCandidateSchema,
   PublishVolumeResponseSchema,
   StageVolumeResponseSchema,
+  UnloadKeyResponseSchema,
   UnmountVolumeResponseSchema,
   UnpublishVolumeResponseSchema,
   UnstageVolumeResponseSchema,
@@ -23,12 +25,13 @@ import { requestCopy } from "../volume/copy.ts";
 import { requestCreate } from "../volume/create.ts";
 import { requestDelete } from "../volume/delete.ts";
 import { requestPublish, requestUnpublish } from "../volume/export.ts";
+import { requestLoadKey, requestUnloadKey } from "../volume/keys.ts";
 import { requestMount, requestStage, requestUnmount, requestUnstage } from "../volume/stage.ts";
 import { requestUpdate } from "../volume/update.ts";
 import { volumeToMessage } from "./convert/volume.ts";
 import { parseCopyVolume } from "./copy-input.ts";
 import { parseHostName, parseVolumeName } from "./field.ts";
-import { parseCreateVolume, parseSnapshotPolicy, parseUpdateVolume } from "./volume-input.ts";
+import { givenKey, parseCreateVolume, parseSnapshotPolicy, parseUpdateVolume } from "./volume-input.ts";
 import { volumeReads, type VolumeReadDeps } from "./volume-reads.ts";
 import { whileCalled } from "./while-called.ts";
 
@@ -60,7 +63,9 @@ export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeSe
     async createVolume(request, context) {
       const { volume } = request;
       const work =
-        volume?.source === undefined ? requestCreate(deps, parseCreateVolume(request)) : requestCopy(deps, parseCopyVolume(request, volume));
+        volume?.source === undefined
+          ? requestCreate(deps, parseCreateVolume(request), givenKey(request.encryptionKey))
+          : requestCopy(deps, parseCopyVolume(request, volume));
       return create(CreateVolumeResponseSchema, await answer(work, context));
     },
 
@@ -74,6 +79,16 @@ export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeSe
       const policy = parseSnapshotPolicy(request.snapshotPolicy);
       const operation = await whileCalled(requestDelete(deps, id, request.allowMissing, policy), signal);
       return create(DeleteVolumeResponseSchema, { operation: operation === undefined ? "" : `operations/${operation}` });
+    },
+
+    async loadKey(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      return create(LoadKeyResponseSchema, await answer(requestLoadKey(deps, id, givenKey(request.encryptionKey)), context));
+    },
+
+    async unloadKey(request, context) {
+      const id = parseVolumeName(request.name, "name");
+      return create(UnloadKeyResponseSchema, await answer(requestUnloadKey(deps, id), context));
     },
 
     async publishVolume(request, context) {

@@ -36,6 +36,7 @@ export interface VolumeRow {
   capacity: string;
   sparse: number;
   zfs_options: string;
+  encryption: string;
   mode: string;
   filesystem: string;
   transport: string;
@@ -171,6 +172,7 @@ export const volumeEntity = new EntitySchema<VolumeRow>({
     capacity: text,
     sparse: integer,
     zfs_options: text,
+    encryption: text,
     mode: text,
     filesystem: text,
     transport: text,

@@ -129,6 +129,15 @@ export interface SourceRecord {
   readonly copyMode: CopyMode;
 }
 
+/** How a volume is encrypted. Its key is never here. */
+export interface EncryptionRecord {
+  readonly algorithm: string;
+  /** Of the target host. Empty: the key is given with each call that needs it. */
+  readonly keyFile: string;
+  /** As last seen. */
+  readonly locked: boolean;
+}
+
 export interface VolumeRecord {
   readonly id: VolumeId;
   readonly handle: VolumeHandle;
@@ -140,6 +149,8 @@ export interface VolumeRecord {
   readonly capacityBytes: bigint;
   readonly sparse: boolean;
   readonly zfsOptions: Readonly<Record<string, string>>;
+  /** Absent: it is not encrypted. */
+  readonly encryption?: EncryptionRecord | undefined;
   readonly mode: VolumeMode;
   /** Only for mode filesystem. */
   readonly filesystem: FilesystemRecord | undefined;

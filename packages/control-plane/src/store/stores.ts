@@ -24,6 +24,7 @@ export type VolumeChange = Partial<
     | "labels"
     | "capacityBytes"
     | "zfsOptions"
+    | "encryption"
     | "filesystem"
     | "state"
     | "published"

@@ -1,7 +1,7 @@
 import { Secret, type HostId, type VolumeHandle, type VolumeId } from "@zfsilo/lib";
 import { boolColumn, capacityColumn, conditionFrom, fromJson, fromOptionalJson, optionalJson } from "./column.ts";
 import type { AttachmentRow, VolumeRow } from "./entities.ts";
-import { statusOf, type AttachmentRecord, type ChapRecord, type FilesystemRecord, type SourceRecord, type VolumeRecord } from "./model.ts";
+import { statusOf, type AttachmentRecord, type ChapRecord, type EncryptionRecord, type FilesystemRecord, type SourceRecord, type VolumeRecord } from "./model.ts";
 import type { SecretBox } from "./secret-box.ts";
 import type { VolumeChange } from "./stores.ts";
 
@@ -19,6 +19,7 @@ export function volumeRow(volume: VolumeRecord): VolumeRow {
     capacity: capacityColumn(volume.capacityBytes),
     sparse: boolColumn(volume.sparse),
     zfs_options: JSON.stringify(volume.zfsOptions),
+    encryption: optionalJson(volume.encryption),
     mode: volume.mode,
     filesystem: optionalJson(volume.filesystem),
     transport: volume.transport,
@@ -52,6 +53,7 @@ export function volumeFrom(row: VolumeWithAttachments, box: SecretBox): VolumeRe
     capacityBytes: BigInt(row.capacity),
     sparse: row.sparse === 1,
     zfsOptions: fromJson(row.zfs_options),
+    encryption: fromOptionalJson<EncryptionRecord>(row.encryption),
     mode: row.mode as VolumeRecord["mode"],
     filesystem: fromOptionalJson<FilesystemRecord>(row.filesystem),
     transport: row.transport as VolumeRecord["transport"],
@@ -79,6 +81,7 @@ const changeColumns = {
   labels: ({ labels }) => ({ labels: JSON.stringify(labels) }),
   capacityBytes: ({ capacityBytes }) => ({ capacity: capacityColumn(capacityBytes) }),
   zfsOptions: ({ zfsOptions }) => ({ zfs_options: JSON.stringify(zfsOptions) }),
+  encryption: ({ encryption }) => ({ encryption: optionalJson(encryption) }),
   filesystem: ({ filesystem }) => ({ filesystem: optionalJson(filesystem) }),
   state: ({ state }) => ({ state }),
   published: ({ published }) => ({ published: boolColumn(published) }),

@@ -6,6 +6,7 @@ import type { AuthenticationMode, VolumeMode } from "../store/model.ts";
 import { createVolume, type CreateVolumeContext } from "../workflow/create-volume.ts";
 import { targetNameOf } from "../workflow/ownership.ts";
 import type { Answer } from "./answer.ts";
+import { checkKeyFile, type GivenKey } from "./keys.ts";
 import { placementNotes } from "./placement.ts";
 import { alreadySo, hostInRole, namingCapacity, runOn, type RequestDeps } from "./volume-requests.ts";
 
@@ -24,6 +25,8 @@ export interface CreateVolumeInput {
   readonly capacityBytes: bigint;
   readonly sparse: boolean;
   readonly zfsOptions: Readonly<Record<string, string>>;
+  /** Undefined: none. `keyHash` tells calls with different keys apart. */
+  readonly encryption: { readonly algorithm: string; readonly keyFile: string; readonly keyHash: string } | undefined;
   readonly mode: VolumeMode;
   readonly filesystem:
     | { readonly type: "ext4" | "xfs"; readonly mkfsOptions: Readonly<Record<string, string>>; readonly mountOptions: readonly string[] }
@@ -35,7 +38,7 @@ export interface CreateVolumeInput {
 const defaultBlockBytes = 16_384n;
 
 /** The same id with the same fields is the same volume, however often it is asked for. */
-export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput): Promise<Answer> {
+export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput, key?: GivenKey): Promise<Answer> {
   const { id, ...asked } = input;
   const print = fingerprint({ ...asked, ...withoutEmpty(asked) });
   return deps.operations.submit({ subject: `volumes/${id}`, kind: createVolume.kind, input: asked }, async (begin) => {
@@ -47,6 +50,8 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput)
         hint: "Choose another volume_id, or repeat the request exactly as it was made.",
       });
     }
+    const { encryption } = input;
+    if (encryption !== undefined && encryption.keyFile !== "") checkKeyFile(encryption.keyFile, deps.keyRoots);
     if (input.hostId !== undefined) await hostInRole(deps, input.hostId, "target", "volume.host");
     const blockBytes = BigInt(input.zfsOptions["volblocksize"] ?? defaultBlockBytes);
     const capacityBytes = roundUp(bytes(input.capacityBytes), blockBytes);
@@ -66,6 +71,7 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput)
       capacityBytes,
       sparse: input.sparse,
       zfsOptions: { ...input.zfsOptions },
+      ...(encryption && { encryption: { algorithm: encryption.algorithm, keyFile: encryption.keyFile } }),
       mode: input.mode,
       ...(input.filesystem === undefined
         ? {}
@@ -84,7 +90,9 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput)
       ...(place.candidates.length === 0 ? {} : { notes: placementNotes(place.candidates) }),
     };
     try {
-      const answer = await namingCapacity(pool.name, input.capacityBytes, () => runOn(deps, id, begin, createVolume, context));
+      const answer = await namingCapacity(pool.name, input.capacityBytes, () =>
+        deps.keys.holding(id, key?.hex, () => runOn(deps, id, begin, createVolume, context)),
+      );
       return { ...answer, placement: place.candidates };
     } finally {
       place.release();

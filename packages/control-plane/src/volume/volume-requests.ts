@@ -11,6 +11,8 @@ import type { Placer } from "./placer.ts";
 export interface RequestDeps extends WorkflowDeps {
   readonly operations: Operations<WorkflowDeps>;
   readonly placer: Placer;
+  /** Directories of target hosts below which key files may lie. */
+  readonly keyRoots: readonly string[];
   /** First part of every target name, e.g. `iqn.2026-01.io.zfsilo`. */
   readonly iqnPrefix: string;
 }

@@ -6,6 +6,7 @@ import type { Machine } from "../machines/machines.ts";
 import { authentications, volumeModes, type VolumeRecord } from "../store/model.ts";
 import { hostId, volumeHandle, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { encryptionContext, encryptionSpec, namingKeyFile } from "./encryption.ts";
 import { ownerOf } from "./ownership.ts";
 
 /** What a volume is made with, however its first content comes into it. */
@@ -20,6 +21,7 @@ export const volumeFields = {
   capacityBytes: z.bigint(),
   sparse: z.boolean(),
   zfsOptions: z.record(z.string(), z.string()),
+  encryption: encryptionContext,
   mode: z.enum(volumeModes),
   filesystem: z
     .object({
@@ -64,13 +66,14 @@ async function recordVolume(c: CreateVolumeContext, { deps }: Io): Promise<undef
 
 /** The row of a volume that is being made. */
 export function newVolumeRecord(
-  { filesystem: _made, quotaBytes: _quota, notes: _notes, ...same }: CreateVolumeContext,
+  { filesystem: _made, quotaBytes: _quota, notes: _notes, encryption, ...same }: CreateVolumeContext,
   more: Pick<VolumeRecord, "filesystem"> & Partial<Pick<VolumeRecord, "source" | "origin">>,
 ): VolumeRecord {
   const now = new Date();
   return {
     ...same,
     id: same.volumeId,
+    encryption: encryption && { ...encryption, locked: false },
     transport: "iscsi",
     state: "creating",
     published: false,
@@ -101,11 +104,13 @@ export function zvolTurn({ hostId, pool }: Pick<CreateVolumeContext, "hostId" | 
 
 async function createZvol(c: CreateVolumeContext, { deps, signal }: Io): Promise<Partial<CreateVolumeContext>> {
   const machine = await deps.machines.get(c.hostId);
-  const zvol = await deps.turns.run(zvolTurn(c), () => createUnderParent(machine, c, deps.clusterId, signal), signal);
+  const zvol = await namingKeyFile(c.encryption, () =>
+    deps.turns.run(zvolTurn(c), () => createUnderParent(machine, c, deps, signal), signal),
+  );
   return { zvolGuid: zvol.guid };
 }
 
-async function createUnderParent(machine: Machine, c: CreateVolumeContext, cluster: string, signal: AbortSignal): Promise<Zvol> {
+async function createUnderParent(machine: Machine, c: CreateVolumeContext, deps: WorkflowDeps, signal: AbortSignal): Promise<Zvol> {
   const { zfs } = machine;
   const dataset = parseDatasetName(c.dataset);
   const spec = {
@@ -113,7 +118,8 @@ async function createUnderParent(machine: Machine, c: CreateVolumeContext, clust
     sizeBytes: bytes(c.capacityBytes),
     sparse: c.sparse,
     options: parseZfsOptions(c.zfsOptions),
-    userProperties: { "zfsilo:volume": c.volumeId, "zfsilo:cluster": cluster },
+    ...encryptionSpec(c.volumeId, c.encryption, deps),
+    userProperties: { "zfsilo:volume": c.volumeId, "zfsilo:cluster": deps.clusterId },
   };
   try {
     return await withParent(machine, c, () => zfs.createVolume(spec, { signal }), signal);
@@ -121,7 +127,7 @@ async function createUnderParent(machine: Machine, c: CreateVolumeContext, clust
     if (reasonOf(error) !== "already_exists") throw error;
     // The handle in its name was made up for this operation: with our marks on it, it is what this step made before.
     const present = await zfs.getVolume(dataset, { signal });
-    zfs.requireOwner(present, ownerOf({ id: c.volumeId, zvolGuid: "" }, { clusterId: cluster }));
+    zfs.requireOwner(present, ownerOf({ id: c.volumeId, zvolGuid: "" }, deps));
     return present;
   }
 }

@@ -1,6 +1,7 @@
 import type { KeyedMutex } from "@zfsilo/lib";
 import type { Machines } from "../machines/machines.ts";
 import type { GroupSnapshotStore, HostStore, SnapshotStore, VolumeStore } from "../store/stores.ts";
+import type { KeyRing } from "./key-ring.ts";
 
 /** What steps act on. */
 export interface WorkflowDeps {
@@ -11,6 +12,8 @@ export interface WorkflowDeps {
   readonly machines: Machines;
   /** Stamped on every dataset we make: two installations on one pool never touch each other's. */
   readonly clusterId: string;
+  /** Encryption keys of calls that run now. */
+  readonly keys: KeyRing;
   /** Turns that a kernel wants (zvol creation, per pool) or that no volume owns (a path of a host), held for one step at most. */
   readonly turns: KeyedMutex;
 }

@@ -6,6 +6,7 @@ import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { findDevice } from "./connect-volume.ts";
 import { volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { requireUnlocked } from "./encryption.ts";
 import { requireFilesystem } from "./format.ts";
 import { growToDevice } from "./grow-filesystem.ts";
 import { getOwnZvol } from "./ownership.ts";
@@ -29,7 +30,9 @@ export const expandVolume = forward<ExpandVolumeContext, WorkflowDeps>("volume.e
 async function growZvol(c: ExpandVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
   const machine = await deps.machines.get(volume.hostId);
-  const { dataset, sizeBytes } = await getOwnZvol(machine, volume, deps, signal);
+  const zvol = await getOwnZvol(machine, volume, deps, signal);
+  requireUnlocked(zvol, volume, "expand");
+  const { dataset, sizeBytes } = zvol;
   if (sizeBytes < c.capacityBytes) await machine.zfs.growVolume(dataset, bytes(c.capacityBytes), { signal });
 }
 

@@ -5,6 +5,7 @@ import type { Machine } from "../machines/machines.ts";
 import type { VolumeRecord } from "../store/model.ts";
 import { volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { requireUnlocked, unlockFromFile } from "./encryption.ts";
 import { devicePathOf, getOwnZvol } from "./ownership.ts";
 
 const context = z.object({
@@ -18,6 +19,7 @@ type Io = StepIo<WorkflowDeps>;
 /** Exports the volume as a target of its own. No initiator may log in until it is connected. */
 export const publishVolume = buildUp<PublishVolumeContext, WorkflowDeps>("volume.publish", context, [
   { name: "check zvol", do: checkZvol },
+  { name: "unlock volume", do: unlock },
   { name: "export volume", do: exportVolume, undo: endExport },
   { name: "record export", do: recordExport, undo: forgetExport },
 ]);
@@ -45,7 +47,15 @@ export async function ensureExport(
 
 async function checkZvol(c: PublishVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
-  await getOwnZvol(await deps.machines.get(volume.hostId), volume, deps, signal);
+  const zvol = await getOwnZvol(await deps.machines.get(volume.hostId), volume, deps, signal);
+  if (volume.encryption === undefined) requireUnlocked(zvol, volume, "publish");
+}
+
+/** A key that this loads stays loaded: the volume is no worse for it. */
+async function unlock(c: PublishVolumeContext, { deps, signal }: Io): Promise<undefined> {
+  const volume = await deps.volumes.get(c.volumeId);
+  if (volume.encryption === undefined) return;
+  await unlockFromFile(await deps.machines.get(volume.hostId), volume, "publish", deps, signal);
 }
 
 async function exportVolume(c: PublishVolumeContext, { deps, signal }: Io): Promise<undefined> {

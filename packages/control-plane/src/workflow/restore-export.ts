@@ -3,6 +3,7 @@ import { z } from "zod";
 import { allowInitiator } from "./connect-volume.ts";
 import { volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { unlockFromFile } from "./encryption.ts";
 import { ensureExport } from "./publish-volume.ts";
 
 const context = z.object({ volumeId });
@@ -12,6 +13,14 @@ const context = z.object({ volumeId });
  * host. Forward only: taking an export away again would shut out initiators that are entitled to it.
  */
 export const restoreExport = forward<z.infer<typeof context>, WorkflowDeps>("volume.restore-export", context, [
+  {
+    name: "unlock volume",
+    async do({ volumeId }, { deps, signal }) {
+      const volume = await deps.volumes.get(volumeId);
+      if (volume.encryption !== undefined) await unlockFromFile(await deps.machines.get(volume.hostId), volume, "export", deps, signal);
+      return undefined;
+    },
+  },
   {
     name: "export volume",
     async do({ volumeId }, { deps, signal }) {

@@ -13,6 +13,7 @@ import type { WorkflowDeps } from "./deps.ts";
 import { disconnectVolume } from "./disconnect-volume.ts";
 import { editVolume } from "./edit-volume.ts";
 import { expandVolume } from "./expand-volume.ts";
+import { loadKey } from "./load-key.ts";
 import { mountVolume } from "./mount-volume.ts";
 import { publishVolume } from "./publish-volume.ts";
 import { restoreExport } from "./restore-export.ts";
@@ -23,6 +24,7 @@ import { setVolumeOptions } from "./set-volume-options.ts";
 import { shutOutInitiator } from "./shut-out.ts";
 import { holdSnapshot, releaseSnapshot } from "./snapshot-holds.ts";
 import { stageVolume } from "./stage-volume.ts";
+import { unloadKey } from "./unload-key.ts";
 import { unmountVolume } from "./unmount-volume.ts";
 import { unpublishVolume } from "./unpublish-volume.ts";
 import { unstageVolume } from "./unstage-volume.ts";
@@ -33,6 +35,8 @@ const all = [
   expandVolume,
   setVolumeOptions,
   editVolume,
+  loadKey,
+  unloadKey,
   publishVolume,
   unpublishVolume,
   restoreExport,

@@ -23,6 +23,8 @@ export const apiCalls: Readonly<Record<string, ApiCall>> = {
       },
     },
   },
+  "unload the key": onVolume("UnloadKey"),
+  "load the key": onVolume("LoadKey", { encryptionKey: Buffer.alloc(32, 0x5a).toString("base64") }),
   publish: onVolume("PublishVolume"),
   "connect (ext4)": onVolume("ConnectVolume", { host }),
   "stage for the first time (ext4)": onVolume("StageVolume", { host, stagingPath: stagingPathOf(subject) }),

@@ -6,12 +6,14 @@ import { requestConnect, requestDisconnect } from "../../src/volume/connect.ts";
 import { requestCreate } from "../../src/volume/create.ts";
 import { requestDelete } from "../../src/volume/delete.ts";
 import { requestPublish, requestUnpublish } from "../../src/volume/export.ts";
+import { requestLoadKey, requestUnloadKey } from "../../src/volume/keys.ts";
 import { requestMount, requestStage, requestUnmount, requestUnstage } from "../../src/volume/stage.ts";
 import { requestUpdate } from "../../src/volume/update.ts";
 import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import {
   capacityBytes,
   createInput,
+  encryptionKey,
   give,
   mountInput,
   stageInput,
@@ -232,6 +234,25 @@ const plans: readonly Plan[] = [
     leadsTo: "published",
   },
   {
+    name: "unload the key",
+    kind: "volume.unload-key",
+    on: ["encrypted"],
+    rung: "initial",
+    request: (r) => requestUnloadKey(r, subject),
+    leadsTo: "initial",
+  },
+  {
+    name: "load the key",
+    kind: "volume.load-key",
+    on: ["encrypted"],
+    rung: "initial",
+    then: async (world) => {
+      await requestUnloadKey(world.requests, subject);
+    },
+    request: (r) => requestLoadKey(r, subject, encryptionKey),
+    leadsTo: "initial",
+  },
+  {
     name: "unpublish",
     kind: "volume.unpublish",
     on: ["ext4"],
@@ -260,9 +281,17 @@ const creation: Case = {
   leadsTo: "initial",
 };
 
+const encryptedCreation: Case = {
+  ...creation,
+  name: "create an encrypted volume",
+  ground: { kind: "encrypted", rung: "absent" },
+  request: (r) => requestCreate(r, createInput(subject, "encrypted"), encryptionKey),
+};
+
 /** Every workflow at least once, and more often where the way through it differs. */
 export const cases: readonly Case[] = [
   creation,
+  encryptedCreation,
   ...plans.flatMap(({ name, on, rung, then, ...plan }) =>
     on.map((kind): Case => ({
       ...plan,

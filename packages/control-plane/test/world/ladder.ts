@@ -1,9 +1,10 @@
-import { parseHostId, parseVolumeId, type VolumeId } from "@zfsilo/lib";
+import { parseHostId, parseVolumeId, Secret, type VolumeId } from "@zfsilo/lib";
 import { rm } from "node:fs/promises";
 import type { VolumeStatus } from "../../src/store/model.ts";
 import { requestConnect } from "../../src/volume/connect.ts";
 import { requestCreate, type CreateVolumeInput } from "../../src/volume/create.ts";
 import { requestPublish } from "../../src/volume/export.ts";
+import type { GivenKey } from "../../src/volume/keys.ts";
 import { requestMount, requestStage } from "../../src/volume/stage.ts";
 import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import { World } from "./world.ts";
@@ -16,7 +17,11 @@ export const take = parseHostId("hst_take");
 export const tap = parseHostId("hst_tap");
 
 export const volumeKinds = ["ext4", "xfs", "block"] as const;
-export type VolumeKind = (typeof volumeKinds)[number];
+/** `encrypted`: raw block, with a key that calls give. */
+export type VolumeKind = (typeof volumeKinds)[number] | "encrypted";
+
+/** 32 bytes, and what a call keeps of them. */
+export const encryptionKey: GivenKey = { hex: new Secret("5a".repeat(32)), hash: "hash of the key" };
 
 export type Rung = VolumeStatus | "absent";
 const rungs: readonly Rung[] = ["absent", "initial", "published", "connected", "staged", "mounted"];
@@ -24,7 +29,8 @@ const rungs: readonly Rung[] = ["absent", "initial", "published", "connected", "
 export const capacityBytes = 1n << 30n;
 
 export function createInput(id: VolumeId, kind: VolumeKind): CreateVolumeInput {
-  const filesystem = kind === "block" ? undefined : { type: kind, mkfsOptions: {}, mountOptions: ["noatime"] };
+  const isBlock = kind === "block" || kind === "encrypted";
+  const filesystem = isBlock ? undefined : { type: kind, mkfsOptions: {}, mountOptions: ["noatime"] };
   return {
     id,
     displayName: "",
@@ -36,7 +42,8 @@ export function createInput(id: VolumeId, kind: VolumeKind): CreateVolumeInput {
     capacityBytes,
     sparse: true,
     zfsOptions: { compression: "lz4" },
-    mode: kind === "block" ? "block" : "filesystem",
+    encryption: kind === "encrypted" ? { algorithm: "aes-256-gcm", keyFile: "", keyHash: encryptionKey.hash } : undefined,
+    mode: isBlock ? "block" : "filesystem",
     filesystem,
     authentication: "mutual_chap",
   };
@@ -51,7 +58,7 @@ export const mountInput = (id: VolumeId) => ({ hostId: take, targetPath: targetP
 /** Brings a volume up to a rung, by the calls that a caller makes. */
 export async function climb(requests: RequestDeps, id: VolumeId, kind: VolumeKind, to: Rung): Promise<void> {
   const steps = [
-    () => requestCreate(requests, createInput(id, kind)),
+    () => requestCreate(requests, createInput(id, kind), kind === "encrypted" ? encryptionKey : undefined),
     () => requestPublish(requests, id),
     () => requestConnect(requests, id, take),
     () => requestStage(requests, id, stageInput(id)),

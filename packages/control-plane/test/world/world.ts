@@ -15,6 +15,7 @@ import { hostRecord } from "../../src/store/store-fixtures.ts";
 import { Placer } from "../../src/volume/placer.ts";
 import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import type { WorkflowDeps } from "../../src/workflow/deps.ts";
+import { KeyRing } from "../../src/workflow/key-ring.ts";
 import { workflows } from "../../src/workflow/workflows.ts";
 import { journalWith } from "./journal.ts";
 import { Life } from "./life.ts";
@@ -132,7 +133,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
     );
   };
   const machines = new Machines(hosts, connected);
-  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId: "test", turns: new KeyedMutex() };
+  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId: "test", turns: new KeyedMutex(), keys: new KeyRing() };
   const operations = new Operations<WorkflowDeps>({
     store: life.mortal(
       journalWith(stores.operations, (entry, write) => (hooks.journal === undefined ? write() : hooks.journal(entry, write))),
@@ -144,7 +145,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
     aroundStep: (entry, step, work) => (hooks.step === undefined ? work() : hooks.step(entry, step, work)),
   });
   const placer = new Placer({ hosts, volumes, pools: new PoolProbe(machines) });
-  return { stores, operations, requests: { ...deps, operations, placer, iqnPrefix: "iqn.2026-01.io.zfsilo" }, life };
+  return { stores, operations, requests: { ...deps, operations, placer, iqnPrefix: "iqn.2026-01.io.zfsilo", keyRoots: ["/etc/zfsilo/keys"] }, life };
 }
 
 /** Memory where the system has a directory in it: thousands of databases are opened, and none has to outlive anything. */

@@ -36,12 +36,22 @@ export interface Zvol {
   readonly origin?: string;
   readonly createdAt: Date;
   readonly owner?: Owner;
+  /** Of a volume that is encrypted. */
+  readonly encryption?: ZvolEncryption;
   /** The human name the volume was given, for people who look at the pool. */
   readonly displayName?: string;
   /** `<fstype>:<uuid>` of the filesystem we made on it (I2). */
   readonly formatted?: string;
   /** Effective values of the options in zfsOptions. */
   readonly properties: Readonly<Record<string, string>>;
+}
+
+export interface ZvolEncryption {
+  readonly algorithm: string;
+  /** The dataset whose key it has: itself, or for a clone that of its origin. */
+  readonly root: string;
+  /** The key is not loaded: there is no device, and nothing can be read. */
+  readonly locked: boolean;
 }
 
 export interface DatasetSpace {
@@ -58,7 +68,7 @@ export const poolColumns = "name,guid,size,allocated,free,health,readonly";
 export const volumeColumns = [
   ...["type", "guid", "creation", "used", "available", "referenced", "logicalused", "origin"],
   ...["volsize", "volblocksize", "refreservation", "compression", "sync", "logbias", "primarycache", "secondarycache"],
-  ...["copies", "dedup", "checksum", "zfsilo:volume", "zfsilo:cluster", "zfsilo:name", "zfsilo:formatted"],
+  ...["copies", "dedup", "checksum", "encryption", "keystatus", "encryptionroot", "zfsilo:volume", "zfsilo:cluster", "zfsilo:name", "zfsilo:formatted"],
 ].join(",");
 export const spaceColumns = "type,available,used,referenced,quota,reservation";
 
@@ -154,10 +164,18 @@ export function parseZvol(dataset: DatasetName, properties: Readonly<Record<stri
     properties: Object.fromEntries(options),
     ...(v.origin === "-" || v.origin === "" ? {} : { origin: v.origin }),
     ...(volume === undefined || cluster === undefined ? {} : { owner: { volume, cluster } }),
+    ...encryptionOf(values),
     ...(displayName === undefined ? {} : { displayName }),
     // A volume that was rolled back to before its filesystem was made says so: a user property is not taken away by setting it.
     ...(formatted === undefined || formatted === "none" ? {} : { formatted }),
   };
+}
+
+/** `keystatus` is `-` where nothing is encrypted. */
+function encryptionOf(values: Readonly<Record<string, string>>): { readonly encryption?: ZvolEncryption } {
+  const { encryption = "off", keystatus = "-", encryptionroot = "-" } = values;
+  if (keystatus === "-") return {};
+  return { encryption: { algorithm: encryption, root: encryptionroot, locked: keystatus !== "available" } };
 }
 
 const spaceProperties = z.object({

@@ -2,6 +2,7 @@ import { CommandOutputError, type Argv, type CallOptions, type Executor } from "
 import { formatBytes, invalidField, pauses, StorageError, type Bytes } from "@zfsilo/lib";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { assignments, requireUserProperties } from "./assignments.ts";
+import { encryptionArguments, keyInput, type EncryptionSpec } from "./encryption.ts";
 import { parentOf, poolOf, type DatasetName, type PoolName } from "./names.ts";
 import type { ZfsOptions } from "./options.ts";
 import {
@@ -26,6 +27,7 @@ export interface VolumeSpec {
   readonly sizeBytes: Bytes;
   readonly sparse: boolean;
   readonly options: ZfsOptions;
+  readonly encryption?: EncryptionSpec;
   /** `zfsilo:*` properties, set in the same command, so that a volume of ours never exists without its mark (I1). */
   readonly userProperties: UserProperties;
 }
@@ -115,10 +117,11 @@ export class Zfs {
       "-V",
       spec.sizeBytes.toString(),
       ...(volblocksize === undefined ? [] : ["-o", `volblocksize=${volblocksize}`]),
+      ...(spec.encryption === undefined ? [] : encryptionArguments(spec.encryption)),
       ...assignments({ ...settable, ...spec.userProperties }).flatMap((assignment) => ["-o", assignment]),
       spec.dataset,
     ];
-    await this.#reader.tool.run(`create volume ${spec.dataset}`, argv, o);
+    await this.#reader.tool.run(`create volume ${spec.dataset}`, argv, { ...o, ...keyInput(spec.encryption?.key) });
     const made = await this.getVolume(spec.dataset, o);
     if (made.sizeBytes !== spec.sizeBytes) {
       const sizes = `asked for ${spec.sizeBytes} bytes, got ${made.sizeBytes}`;

@@ -3,6 +3,7 @@ import type { Machine } from "../machine.ts";
 import type { DatasetDoc } from "../model.ts";
 import { done, lastValue, parseOptions, ToolFailure, type Program } from "../program.ts";
 import { addDataset, findDataset, parentOf } from "./datasets.ts";
+import { newEncryption } from "./keys.ts";
 import { nameProblem } from "./name.ts";
 import { parseSettings } from "./settings.ts";
 import { parseSize, thickReservation } from "./size.ts";
@@ -12,7 +13,7 @@ import { emptySpace } from "./space.ts";
 const emptyBytes = { filesystem: 24_576n, volume: 12_288n } as const;
 const defaultBlockSize = 8192n;
 
-export const zfsCreate: Program = (machine, args) => {
+export const zfsCreate: Program = (machine, args, stdin) => {
   const options = parseOptions("zfs create", args, { flags: ["-s", "-p"], values: ["-V", "-b", "-o"] });
   const [name, ...more] = options.rest;
   if (name === undefined || more.length > 0) throw new ToolFailure(2, "missing or too many filesystem arguments");
@@ -32,8 +33,9 @@ export const zfsCreate: Program = (machine, args) => {
   checkParent(machine, name, subject, options.flags.has("-p"));
   const props = parseSettings(words, kind, subject, true);
   if (size !== undefined) setVolumeSize(props, size, options.flags.has("-s"), subject);
+  const encryption = newEncryption(machine, props, stdin, subject);
   try {
-    addDataset(machine, name, newDataset(machine, kind, props));
+    addDataset(machine, name, { ...newDataset(machine, kind, props), ...(encryption !== undefined && { encryption }) });
   } catch (error) {
     if (error instanceof KernelError && error.errno === "ENOSPC") throw new ToolFailure(1, `${subject}: out of space`);
     throw error;

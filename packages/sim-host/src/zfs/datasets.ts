@@ -68,13 +68,26 @@ export function effective(
   return rule?.initial === undefined ? undefined : { value: rule.initial, source: "default" };
 }
 
+/** The dataset whose key an encrypted one has: the end of its line of origins. */
+export function rootNameOf(machine: Machine, name: string): string {
+  const origin = findDataset(machine, name)?.origin;
+  return origin === undefined ? name : rootNameOf(machine, origin.split("@", 1)[0] ?? name);
+}
+
+export function keyIsLoaded(machine: Machine, encryption: DatasetDoc["encryption"]): boolean {
+  return encryption === undefined || machine.model.kernels.get(machine.name)?.keys?.includes(encryption.keyId) === true;
+}
+
 /** Makes a dataset's record, a volume's device and content, and charges its space: ENOSPC leaves nothing behind. */
 export function addDataset(machine: Machine, name: string, dataset: DatasetDoc): void {
   countDataset(machine.model, machine.at(name), dataset, 1n);
   if (dataset.type === "volume") {
     dataset.content ??= machine.newContent({ owner: machine.at(name), generation: 1, base: 0 });
-    dataset.device = addZvolDevice(machine, name);
-    dataset.link = nextLink(machine);
+    // Without its key there is no device (seen on 2.1.11).
+    if (keyIsLoaded(machine, dataset.encryption)) {
+      dataset.device = addZvolDevice(machine, name);
+      dataset.link = nextLink(machine);
+    }
   }
   machine.model.datasets.put(machine.at(name), dataset);
 }

@@ -21,6 +21,10 @@ export const zfsPromote: Program = (machine, args) => {
   for (const snapshot of moved) moveSnapshot(machine, `${source}@${snapshot}`, `${name}@${snapshot}`);
   turnRound(machine, name, source, tag);
   countAnew(machine, name, source, `${name}@${tag}`);
+  // It has become the encryption root, and its key counts as not loaded until it is given again; devices that are there stay.
+  const { encryption } = clone;
+  const kernel = machine.editKernel();
+  if (encryption !== undefined) kernel.keys = (kernel.keys ?? []).filter((id) => id !== encryption.keyId);
   return done();
 };
 

@@ -2,7 +2,7 @@ import { KernelError, UnmodelledError } from "../failure.ts";
 import type { Machine } from "../machine.ts";
 import type { DatasetDoc } from "../model.ts";
 import { done, parseOptions, ToolFailure, type Program } from "../program.ts";
-import { effective, getDataset, getSnapshot, snapshotKey } from "./datasets.ts";
+import { effective, getDataset, getSnapshot, keyIsLoaded, snapshotKey } from "./datasets.ts";
 import { isUserProperty, ruleOf } from "./properties.ts";
 import { parseSettings } from "./settings.ts";
 import { shortSize, thickReservation } from "./size.ts";
@@ -19,6 +19,7 @@ export const zfsSet: Program = (machine, args) => {
   if (name.includes("@")) return setOnSnapshot(machine, name, words);
   const dataset = getDataset(machine, name);
   const settings = parseSettings(words, dataset.type, subject, false);
+  if (settings["volsize"] !== undefined && !keyIsLoaded(machine, dataset.encryption)) throw new ToolFailure(1, `${subject}: permission denied`);
   if (settings["volsize"] !== undefined) checkVolumeSize(machine, name, settings["volsize"], subject);
   try {
     adjustSpace(machine.model, machine.at(name), (changed) => {

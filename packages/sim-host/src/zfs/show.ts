@@ -1,6 +1,6 @@
 import type { Machine } from "../machine.ts";
 import type { DatasetDoc, SnapshotDoc } from "../model.ts";
-import { clonesOf, effective, findDataset, snapshotKey } from "./datasets.ts";
+import { clonesOf, effective, findDataset, keyIsLoaded, rootNameOf, snapshotKey } from "./datasets.ts";
 import { usedBySnapshot, writtenByDataset, writtenBySnapshot } from "./lineage.ts";
 import { isUserProperty, ruleOf, type DatasetKind } from "./properties.ts";
 import { available, usage } from "./space.ts";
@@ -54,6 +54,10 @@ function showSnapshotUser(machine: Machine, name: string, snapshot: SnapshotDoc 
 }
 
 function showSetting(machine: Machine, name: string, dataset: DatasetDoc, property: string): Shown {
+  const { encryption } = dataset;
+  if (encryption !== undefined && property === "encryption") return fact(encryption.algorithm);
+  if (encryption !== undefined && property === "keyformat") return fact(encryption.format);
+  if (encryption !== undefined && property === "keylocation" && dataset.origin === undefined) return { value: encryption.location, source: "local" };
   const found = effective(machine, name, property, dataset);
   if (property !== "mountpoint" || found?.source === "local") return found ?? absent;
   return mountpointOf(machine, name);
@@ -104,6 +108,10 @@ function showComputed(machine: Machine, name: string, dataset: DatasetDoc, prope
       return fact("1.00");
     case "origin":
       return dataset.origin === undefined ? absent : fact(dataset.origin);
+    case "keystatus":
+      return dataset.encryption === undefined ? absent : fact(keyIsLoaded(machine, dataset.encryption) ? "available" : "unavailable");
+    case "encryptionroot":
+      return dataset.encryption === undefined ? absent : fact(rootNameOf(machine, name));
     case "mounted":
       return fact(isMounted(machine, name) ? "yes" : "no");
     default:

@@ -116,6 +116,7 @@ export const zfsClone: Program = (machine, args) => {
   // A clone is sparse, and owns nothing until it is written to.
   clone.space = { referenced: "0", inherited: snapshot.referenced, unique: "0", snapshots: "0", children: "0" };
   clone.origin = origin;
+  if (source.encryption !== undefined) clone.encryption = { ...source.encryption };
   try {
     addDataset(machine, name, clone);
   } catch (error) {

@@ -3,6 +3,7 @@ import { done, parseOptions, type Program } from "../program.ts";
 import { zfsCreate } from "./create.ts";
 import { zfsDestroy } from "./destroy.ts";
 import { zfsHold, zfsHolds, zfsRelease } from "./hold.ts";
+import { zfsLoadKey, zfsUnloadKey } from "./keys.ts";
 import { zfsGet, zfsList } from "./list.ts";
 import { zfsPromote } from "./promote.ts";
 import { zfsRename } from "./rename.ts";
@@ -31,6 +32,8 @@ const subcommands: Readonly<Record<string, Program>> = {
   holds: zfsHolds,
   rename: zfsRename,
   send: zfsSend,
+  "load-key": zfsLoadKey,
+  "unload-key": zfsUnloadKey,
   promote: zfsPromote,
 };
 

@@ -5,6 +5,7 @@ import {
   AttachmentState,
   Authentication,
   CopyMode,
+  EncryptionSchema,
   ExportSchema,
   FilesystemSchema,
   Transport,
@@ -13,10 +14,11 @@ import {
   VolumeSourceSchema,
   VolumeStatus,
   type Attachment,
+  type Encryption,
   type Volume,
 } from "@zfsilo/api";
 import type { OperationId } from "@zfsilo/lib";
-import { statusOf, type AttachmentRecord, type CopyMode as CopyModeWord, type FilesystemRecord, type VolumeRecord } from "../../store/model.ts";
+import { statusOf, type AttachmentRecord, type CopyMode as CopyModeWord, type EncryptionRecord, type FilesystemRecord, type VolumeRecord } from "../../store/model.ts";
 import { conditionToMessage } from "./condition.ts";
 
 const status = {
@@ -65,6 +67,7 @@ export function volumeToMessage(volume: VolumeRecord, operation?: OperationId): 
     capacityBytes: volume.capacityBytes,
     sparse: volume.sparse,
     zfsOptions: { ...volume.zfsOptions },
+    ...(volume.encryption && { encryption: encryptionToMessage(volume.encryption) }),
     mode: mode[volume.mode],
     ...(volume.filesystem && { filesystem: filesystemToMessage(volume.filesystem) }),
     transport: transport[volume.transport],
@@ -89,6 +92,10 @@ export function volumeToMessage(volume: VolumeRecord, operation?: OperationId): 
 function sourceToMessage({ kind, id, copyMode: how }: NonNullable<VolumeRecord["source"]>): Volume["source"] {
   const value = kind === "snapshot" ? `snapshots/${id}` : `volumes/${id}`;
   return create(VolumeSourceSchema, { source: { case: kind, value }, copyMode: copyMode[how] });
+}
+
+function encryptionToMessage({ algorithm, keyFile, locked }: EncryptionRecord): Encryption {
+  return create(EncryptionSchema, { algorithm, keyFile, unlocked: !locked });
 }
 
 function withCondition({ condition }: VolumeRecord): Partial<Pick<Volume, "condition">> {

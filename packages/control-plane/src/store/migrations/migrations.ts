@@ -1,5 +1,6 @@
 import { Commitments1774051200000 } from "./commitments.ts";
 import { Agents1774915200000 } from "./agents.ts";
+import { Encryption1776729600000 } from "./encryption.ts";
 import { Initial1767225600000 } from "./initial.ts";
 import { ReadOnlyPaths1769904000000 } from "./read-only-paths.ts";
 import { Snapshots1772323200000 } from "./snapshots.ts";
@@ -11,4 +12,5 @@ export const migrations = [
   Snapshots1772323200000,
   Commitments1774051200000,
   Agents1774915200000,
+  Encryption1776729600000,
 ];

@@ -279,7 +279,8 @@ export type Encryption = Message<"zfsilo.v1.Encryption"> & {
   algorithm: string;
 
   /**
-   * File on the target host with the raw key, 32 bytes. Empty: the key is given with each call that needs it, and is not kept.
+   * File on the target host with the raw key, 32 bytes, below one of the control plane's keyRoots. Empty: the key is given with each
+   * call that needs it, and is not kept.
    *
    * @generated from field: string key_file = 2;
    */
