@@ -23,7 +23,6 @@ import { Reconciler } from "./reconcile/reconciler.ts";
 import { apiServer } from "./rpc/api.ts";
 import { groupSnapshotService } from "./rpc/group-snapshot-service.ts";
 import { parseListenAddress, type ListenAddress } from "./rpc/listen-address.ts";
-import type { HostObserver } from "./rpc/ports.ts";
 import { Readiness } from "./rpc/readiness.ts";
 import { snapshotService } from "./rpc/snapshot-service.ts";
 import { loadAdminToken, Tokens } from "./rpc/tokens.ts";
@@ -107,16 +106,6 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const presence = new HostPresence(watch);
   const registry = new AgentRegistry({ agents, hosts, log, answers: presence, onAttached: () => { reconcile.request(); } });
   await registry.load();
-  const hostObserver: HostObserver = {
-    hostChanged(host) {
-      machines.hostChanged(host);
-      // A quota may be another one.
-      reconcile.request();
-    },
-    hostRemoved(host) {
-      machines.hostRemoved(host);
-    },
-  };
   await operations.load();
   await seedHosts(hosts, config.hosts);
 
@@ -142,6 +131,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
         hostChanged: (host) => {
           machines.hostChanged(host);
           registry.hostChanged(host);
+          // A quota of its pools may be another one.
+          reconcile.request();
         },
         hostRemoved: (host) => {
           machines.hostRemoved(host);

@@ -5,6 +5,7 @@ import type { Machine } from "../machines/machines.ts";
 import { copyContext, forgetCopy, giveSourceBack, marksOf, recordCopy, takeSource, takenChange, takesSnapshot, type CopyContext } from "./copy-source.ts";
 import { awaitDevice, destroyZvol, withParent, zvolTurn } from "./create-volume.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { recordOriginsEncryption } from "./encryption.ts";
 import { ownerOf } from "./ownership.ts";
 import { zfsNameOf } from "./snapshot-ownership.ts";
 
@@ -26,6 +27,7 @@ export const cloneVolume = buildUp<CopyContext, WorkflowDeps>("volume.clone", co
 async function cloneSnapshot(c: CopyContext, { deps, signal }: Io): Promise<Partial<CopyContext>> {
   const machine = await deps.machines.get(c.hostId);
   const zvol = await deps.turns.run(zvolTurn(c), () => cloneAnew(machine, c, deps, signal), signal);
+  await recordOriginsEncryption(machine, zvol, c.volumeId, deps, signal);
   return { zvolGuid: zvol.guid };
 }
 

@@ -56,11 +56,20 @@ export async function unlockFromFile(machine: Machine, volume: VolumeRecord, doi
   await machine.devices.awaitZvolDevice(parseDatasetName(volume.dataset), { signal });
 }
 
-export function requireUnlocked(zvol: Zvol, volume: VolumeRecord, doing: string): void {
+/** A clone is encrypted as its origin is, and has its key. One of a locked origin would have no device: it is refused. */
+export async function recordOriginsEncryption(machine: Machine, zvol: Zvol, id: VolumeId, deps: WorkflowDeps, signal: AbortSignal): Promise<void> {
+  if (zvol.encryption === undefined) return;
+  const { algorithm, root } = zvol.encryption;
+  requireUnlocked(zvol, { id }, "make");
+  const file = await machine.keys.location(parseDatasetName(root), { signal });
+  await deps.volumes.update(id, { encryption: { algorithm, keyFile: file === "prompt" ? "" : file, locked: false } });
+}
+
+export function requireUnlocked(zvol: Zvol, volume: Pick<VolumeRecord, "id">, doing: string): void {
   if (zvol.encryption?.locked === true) throw locked(volume, doing);
 }
 
-export function locked(volume: VolumeRecord, doing: string): StorageError {
+function locked(volume: Pick<VolumeRecord, "id">, doing: string): StorageError {
   return new StorageError("precondition", `${doing} volumes/${volume.id}: its encryption key is not loaded`, {
     details: { volume: `volumes/${volume.id}`, reason: "VOLUME_LOCKED" },
     hint: "Call LoadKey with its key first.",

@@ -96,6 +96,30 @@ describe("an encrypted volume whose key calls give", () => {
   });
 });
 
+describe("a clone of an encrypted volume", () => {
+  const clone = (id: string, source: object = { volume: name }): Promise<Json> =>
+    service.call("VolumeService/CreateVolume", { volumeId: id, volume: { source } });
+  const named = (id: string): Promise<Json> => service.call("VolumeService/GetVolume", { name: `volumes/${id}` });
+
+  it("shares its key, and is locked and opened with it", async () => {
+    await made();
+    await clone("vol_c");
+    expect((await named("vol_c"))["volume"]).toMatchObject({ encryption: { algorithm: "aes-256-gcm", unlocked: true } });
+    await expect(service.call("VolumeService/UnloadKey", { name: "volumes/vol_c" })).rejects.toThrow("whose clone it is");
+    await service.call("VolumeService/PublishVolume", { name: "volumes/vol_c" });
+    await expect(call("UnloadKey")).rejects.toThrow("busy");
+    await service.call("VolumeService/UnpublishVolume", { name: "volumes/vol_c" });
+    await call("UnloadKey");
+    await service.call("VolumeService/SyncVolumes", {});
+    expect((await named("vol_c"))["volume"]).toMatchObject({ condition: { reason: "VOLUME_LOCKED" } });
+    await expect(clone("vol_d")).rejects.toThrow("its encryption key is not loaded");
+    await service.call("VolumeService/LoadKey", { name: "volumes/vol_c", encryptionKey: base64(key) });
+    await service.call("VolumeService/SyncVolumes", {});
+    expect(await unlocked()).toBe(true);
+    await service.call("VolumeService/PublishVolume", { name: "volumes/vol_c" });
+  });
+});
+
 describe("an encrypted volume with a key file", () => {
   it("is opened by the reconciler after a reboot of its target", async () => {
     await fromFile();
