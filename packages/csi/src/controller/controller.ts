@@ -54,7 +54,7 @@ export function controller({ controlPlane, features, log }: ControllerDeps): Ser
       });
     },
 
-    createVolume: async (request, { signal }) => createVolume(controlPlane, await features.get(signal), request, signal),
+    createVolume: (request, { signal }) => createVolume(controlPlane, features, request, signal),
     deleteVolume: (request, { signal }) => deleteVolume(controlPlane, request, signal),
     controllerPublishVolume: (request, { signal }) => publishing.publish(request, signal),
     controllerUnpublishVolume: (request, { signal }) => publishing.unpublish(request, signal),

@@ -18,7 +18,7 @@ import { parseCapabilities, type VolumeUse } from "../capability.ts";
 import { chooseCapacity, isWithin } from "../capacity-range.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { answered, controlPlaneError } from "../control-plane-error.ts";
-import type { Features } from "../features.ts";
+import type { ServerFeatures } from "../features.ts";
 import { checkId, checkName, hostName, idForName, snapshotName, volumeName } from "../names.ts";
 import { getVolume, volumeToCsi } from "../volume.ts";
 import { parseParameters, type VolumeParameters } from "./parameters.ts";
@@ -40,7 +40,7 @@ const copyModes = { clone: CopyMode.CLONE, full: CopyMode.FULL } as const satisf
  */
 export async function createVolume(
   controlPlane: ControlPlane,
-  features: Features,
+  features: ServerFeatures,
   request: csi.CreateVolumeRequest,
   signal: AbortSignal,
 ): Promise<csi.CreateVolumeResponse> {
@@ -157,7 +157,7 @@ function sourceId(content: csi.VolumeContentSource | undefined): string {
 
 async function readSource(
   controlPlane: ControlPlane,
-  features: Features,
+  features: ServerFeatures,
   content: csi.VolumeContentSource | undefined,
   { copyMode }: VolumeParameters,
   signal: AbortSignal,
@@ -166,7 +166,7 @@ async function readSource(
   const { type } = content;
   const field = "volume_content_source";
   if (type.case === undefined) throw new StorageError("invalid_argument", `${field}: has neither snapshot nor volume`);
-  if (!features.has("clones")) throw new StorageError("invalid_argument", `${field}: the control plane cannot make volumes of others`);
+  if (!(await features.get(signal)).has("clones")) throw new StorageError("invalid_argument", `${field}: the control plane cannot make volumes of others`);
   if (type.case === "snapshot") {
     const name = snapshotName(checkId(type.value.snapshotId, `${field}.snapshot.snapshot_id`));
     const { snapshot } = await controlPlane.snapshots.getSnapshot({ name }, { signal });

@@ -2,7 +2,7 @@ import { createClient, type Client } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { csi } from "@zfsilo/api";
 import { parseFlags, startDriver, type Driver } from "@zfsilo/csi";
-import { createLogger } from "@zfsilo/lib";
+import { createLogger, type Logger } from "@zfsilo/lib";
 import { mkdtemp, rm } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
@@ -26,11 +26,12 @@ export interface CsiClients {
 export interface RunningDriverOptions {
   readonly mode?: "controller" | "node" | "all";
   readonly nodeId?: string;
+  readonly log?: Logger;
 }
 
 export async function runDriver(
   controlPlane: { readonly address: string; readonly tokenFile: string },
-  { mode = "all", nodeId = "hst_take" }: RunningDriverOptions = {},
+  { mode = "all", nodeId = "hst_take", log = testLog() }: RunningDriverOptions = {},
 ): Promise<RunningDriver> {
   const directory = await mkdtemp(join(tmpdir(), "zfsilo-csi-"));
   const socket = join(directory, "csi.sock");
@@ -41,7 +42,6 @@ export async function runDriver(
     `--token-file=${controlPlane.tokenFile}`,
     `--node-id=${nodeId}`,
   ]);
-  const log = createLogger((process.env["ZFSILO_TEST_LOG"] as "debug" | undefined) ?? "silent");
   const driver: Driver = await startDriver(config, log);
   return {
     socket,
@@ -51,6 +51,10 @@ export async function runDriver(
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+function testLog(): Logger {
+  return createLogger((process.env["ZFSILO_TEST_LOG"] as "debug" | undefined) ?? "silent");
 }
 
 /** The driver of a system that runs in this process. */

@@ -1,0 +1,167 @@
+import type { csi } from "@zfsilo/api";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { output } from "../../src/api/real-hosts.ts";
+import { mib, useRealWorld } from "../../src/api/real-world.ts";
+import { blockCapability, mountCapability } from "../../src/csi/capability.ts";
+import { driverOf, type RunningDriver } from "../../src/csi/running-driver.ts";
+
+// What kubelet and the sidecars call, on real kernels: two drivers, one for each node, over one control plane.
+const world = useRealWorld("csi", { reconcileSeconds: 5 });
+let onTake: RunningDriver;
+let onGive: RunningDriver;
+
+beforeAll(async () => {
+  onTake = await driverOf(world.system, { nodeId: "hst_take" });
+  onGive = await driverOf(world.system, { nodeId: "hst_give" });
+});
+afterAll(async () => {
+  await onTake.stop();
+  await onGive.stop();
+});
+
+const stagingTargetPath = "/mnt/globalmount";
+const targetPath = "/mnt/pod";
+const parameters = { host: "hst_give" };
+
+async function makeVolume(name: string, volumeCapability: csi.VolumeCapability, sizeMib = 320n): Promise<string> {
+  const { volume } = await onTake.controller.createVolume({
+    name,
+    capacityRange: { requiredBytes: sizeMib * mib },
+    volumeCapabilities: [volumeCapability],
+    parameters,
+  });
+  expect(volume?.capacityBytes).toBe(sizeMib * mib);
+  return volume?.volumeId ?? "";
+}
+
+/** From the attacher's call to the pod's path. */
+async function bringToPod(driver: RunningDriver, nodeId: string, volumeId: string, volumeCapability: csi.VolumeCapability): Promise<void> {
+  await driver.controller.controllerPublishVolume({ volumeId, nodeId, volumeCapability });
+  await driver.node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability });
+  await driver.node.nodePublishVolume({ volumeId, stagingTargetPath, targetPath, volumeCapability });
+}
+
+async function takeFromPod(driver: RunningDriver, nodeId: string, volumeId: string): Promise<void> {
+  await driver.node.nodeUnpublishVolume({ volumeId, targetPath });
+  await driver.node.nodeUnstageVolume({ volumeId, stagingTargetPath });
+  await driver.controller.controllerUnpublishVolume({ volumeId, nodeId });
+}
+
+async function until(what: string, look: () => Promise<boolean>, limitMs = 300_000): Promise<void> {
+  const end = Date.now() + limitMs;
+  while (!(await look())) {
+    if (Date.now() > end) throw new Error(`gave up waiting until ${what}`);
+    await sleep(1_000);
+  }
+}
+
+describe.each(["ext4", "xfs"])("a pod with an %s volume", (fsType) => {
+  it("has it, fills it, sees it grow, reads its use, and finds its bytes on another node", async () => {
+    const { give, take } = world.machines;
+    const capability = mountCapability(fsType, "SINGLE_NODE_WRITER", ["noatime"]);
+    const volumeId = await makeVolume(`pvc-${fsType}`, capability);
+    await bringToPod(onTake, "hst_take", volumeId, capability);
+    expect(await output(take, "findmnt", "-n", "-o", "FSTYPE,OPTIONS", targetPath)).toMatch(new RegExp(`^${fsType} .*noatime`));
+    await output(take, "dd", "if=/dev/urandom", `of=${targetPath}/data`, "bs=1M", "count=32", "conv=fsync", "status=none");
+    const written = await output(take, "sha256sum", `${targetPath}/data`);
+
+    const grown = await onTake.controller.controllerExpandVolume({ volumeId, capacityRange: { requiredBytes: 640n * mib } });
+    expect(grown).toMatchObject({ capacityBytes: 640n * mib, nodeExpansionRequired: false });
+    const { usage, volumeCondition } = await onTake.node.nodeGetVolumeStats({ volumeId, volumePath: targetPath });
+    expect(usage[0]!.total).toBeGreaterThan(500n * mib);
+    expect(usage[0]!.used).toBeGreaterThan(32n * mib);
+    expect(usage[1]!.used).toBeGreaterThan(0n);
+    expect(volumeCondition?.abnormal).toBe(false);
+
+    await takeFromPod(onTake, "hst_take", volumeId);
+    await bringToPod(onGive, "hst_give", volumeId, capability);
+    expect(await output(give, "sha256sum", `${targetPath}/data`)).toBe(written);
+    await takeFromPod(onGive, "hst_give", volumeId);
+    await onTake.controller.deleteVolume({ volumeId });
+  });
+});
+
+it("a pod that may only read has it read-only", async () => {
+  const { take } = world.machines;
+  const capability = mountCapability("ext4");
+  const volumeId = await makeVolume("pvc-ro", capability, 64n);
+  await onTake.controller.controllerPublishVolume({ volumeId, nodeId: "hst_take", volumeCapability: capability });
+  await onTake.node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability: capability });
+  await onTake.node.nodePublishVolume({ volumeId, stagingTargetPath, targetPath, volumeCapability: capability, readonly: true });
+  expect((await take.exec(["touch", `${targetPath}/x`])).stderr).toContain("Read-only file system");
+  await output(take, "touch", `${stagingTargetPath}/x`);
+  await takeFromPod(onTake, "hst_take", volumeId);
+  await onTake.controller.deleteVolume({ volumeId });
+});
+
+it("a raw block volume is a file of the pod, grows, and is shared where its access mode says so", async () => {
+  const { give, take } = world.machines;
+  const capability = blockCapability("MULTI_NODE_MULTI_WRITER");
+  const volumeId = await makeVolume("pvc-raw", capability, 64n);
+  await bringToPod(onTake, "hst_take", volumeId, capability);
+  expect(await output(take, "stat", "-c", "%F", targetPath)).toBe("block special file");
+  await onTake.controller.controllerExpandVolume({ volumeId, capacityRange: { requiredBytes: 128n * mib } });
+  expect(await output(take, "blockdev", "--getsize64", targetPath)).toBe(String(128n * mib));
+  await bringToPod(onGive, "hst_give", volumeId, capability);
+  await output(take, "sh", "-c", `printf shared-bytes | dd of=${targetPath} bs=512 count=1 conv=sync,fsync,notrunc oflag=direct status=none`);
+  expect(await output(give, "sh", "-c", `dd if=${targetPath} bs=512 count=1 iflag=direct status=none | head -c 12`)).toBe("shared-bytes");
+  const { status } = await onTake.controller.controllerGetVolume({ volumeId });
+  expect([...(status?.publishedNodeIds ?? [])].sort()).toEqual(["hst_give", "hst_take"]);
+  await takeFromPod(onGive, "hst_give", volumeId);
+  await takeFromPod(onTake, "hst_take", volumeId);
+  await onTake.controller.deleteVolume({ volumeId });
+});
+
+it("a node that loses its power blocks nothing: another node has the volume at once, and the first is cleaned up when it is back", async () => {
+  const { give, take } = world.machines;
+  const capability = mountCapability("ext4");
+  const volumeId = await makeVolume("pvc-power", capability, 64n);
+  await bringToPod(onTake, "hst_take", volumeId, capability);
+  await output(take, "sh", "-c", `echo kept > ${targetPath}/file && sync ${targetPath}/file`);
+  await take.reset({ wait: false });
+
+  await onTake.controller.controllerUnpublishVolume({ volumeId, nodeId: "hst_take" });
+  await bringToPod(onGive, "hst_give", volumeId, capability);
+  expect(await output(give, "cat", `${targetPath}/file`)).toBe("kept");
+  await output(give, "sh", "-c", `echo mine > ${targetPath}/file && sync ${targetPath}/file`);
+
+  await take.waitReady();
+  const { volume } = await world.system.volumes.getVolume({ name: `volumes/${volumeId}` });
+  const target = volume!.export!.targetName;
+  const late = await take.exec(["iscsiadm", "-m", "node", "-T", target, "--login"]);
+  expect([21, 24]).toContain(late.code);
+  await onTake.node.nodeUnpublishVolume({ volumeId, targetPath });
+  await onTake.node.nodeUnstageVolume({ volumeId, stagingTargetPath });
+  await until("its record is gone", async () => (await output(take, "find", "/etc/iscsi/nodes", "-name", `${target}*`)) === "");
+  await take.exec(["rmdir", targetPath, stagingTargetPath]);
+
+  await takeFromPod(onGive, "hst_give", volumeId);
+  await onTake.controller.deleteVolume({ volumeId });
+});
+
+it("a node that is cut off and lives on cannot write any more after another has the volume", async () => {
+  const { give, take } = world.machines;
+  const capability = blockCapability();
+  const volumeId = await makeVolume("pvc-cut", capability, 64n);
+  await bringToPod(onTake, "hst_take", volumeId, capability);
+  const write = (what: string): string => `printf ${what} | dd of=${targetPath} bs=512 count=1 conv=sync,notrunc oflag=direct status=none`;
+  await output(take, "sh", "-c", write("first"));
+  await take.setLink(false);
+  // Waits in the initiator for the network to come back.
+  const late = take.exec(["sh", "-c", write("late")], { timeoutMs: 300_000 });
+  await sleep(2_000);
+
+  await onTake.controller.controllerUnpublishVolume({ volumeId, nodeId: "hst_take" });
+  await bringToPod(onGive, "hst_give", volumeId, capability);
+  await output(give, "sh", "-c", write("second"));
+  await take.setLink(true);
+  expect((await late).code).not.toBe(0);
+  expect((await take.exec(["sh", "-c", write("later")])).code).not.toBe(0);
+  expect(await output(give, "sh", "-c", `dd if=${targetPath} bs=512 count=1 iflag=direct status=none | head -c 6`)).toBe("second");
+
+  await until("it is cleaned up", async () => (await take.exec(["sh", "-c", `grep -q ' ${targetPath} ' /proc/self/mountinfo`])).code !== 0);
+  await take.exec(["rm", "-f", targetPath]);
+  await takeFromPod(onGive, "hst_give", volumeId);
+  await onTake.controller.deleteVolume({ volumeId });
+});
