@@ -6,7 +6,7 @@ import { startSystem, type System } from "../../src/api/system.ts";
 import { driverOf } from "../../src/csi/running-driver.ts";
 import { runSanity, script, type SpecResult } from "./sanity.ts";
 import { answerPaths } from "./sim-paths.ts";
-import { allowedSkips, pendingSpecs, skipsWithout } from "./skips.ts";
+import { pendingSpecs, skipReason } from "./skips.ts";
 
 /**
  * `npm run test:conformance`: csi-sanity against a driver and a control plane on simulated hosts, for filesystem and raw
@@ -22,8 +22,6 @@ if (!Number.isInteger(times) || times < 1) throw new Error("--times: write a cou
 const sizes = ["-csi.testvolumesize", String(256 * 1024 ** 2), "-csi.testvolumeexpandsize", String(512 * 1024 ** 2)];
 const total = { passed: 0, failed: 0, skipped: 0 };
 const problems: string[] = [];
-/** Of the control plane on simulated hosts. */
-let features: readonly string[] = [];
 
 for (let round = 1; round <= times; round += 1) {
   for (const access of ["mount", "block"] as const) {
@@ -69,19 +67,12 @@ function judge(title: string, results: readonly SpecResult[]): void {
   total.skipped += skipped.length + of("pending").length - unexpected.length;
 }
 
-function skipReason({ name, message }: SpecResult): string | undefined {
-  const without = skipsWithout.find(({ feature, message: said }) => said.test(message) && !features.includes(feature));
-  if (without !== undefined) return `the control plane does not offer ${without.feature}`;
-  return Object.entries(allowedSkips).find(([allowed]) => name.endsWith(allowed))?.[1];
-}
-
 /** Ends with what it began with: no volume at the control plane, no trace on the machines. */
 async function onSimulatedHosts(directory: string, flags: readonly string[]): Promise<SpecResult[]> {
   const system = await startSystem();
   const driver = await driverOf(system);
   const paths = await answerPaths(system.controlPlane.world, "hst_take", directory);
   try {
-    ({ features } = await system.service.getServerInfo({}));
     await oneLife(system);
     const before = system.controlPlane.world.snapshot();
     const same = await script(directory, "same-path", 'printf %s "$1"');

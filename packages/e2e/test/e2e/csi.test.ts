@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { csi } from "@zfsilo/api";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -43,9 +44,22 @@ async function bringToPod(driver: RunningDriver, nodeId: string, volumeId: strin
 }
 
 async function takeFromPod(driver: RunningDriver, nodeId: string, volumeId: string): Promise<void> {
-  await driver.node.nodeUnpublishVolume({ volumeId, targetPath });
-  await driver.node.nodeUnstageVolume({ volumeId, stagingTargetPath });
-  await driver.controller.controllerUnpublishVolume({ volumeId, nodeId });
+  await asKubelet(() => driver.node.nodeUnpublishVolume({ volumeId, targetPath }));
+  await asKubelet(() => driver.node.nodeUnstageVolume({ volumeId, stagingTargetPath }));
+  await asKubelet(() => driver.controller.controllerUnpublishVolume({ volumeId, nodeId }));
+}
+
+/** Kubelet repeats a call that another operation is in the way of, such as the reconciler's clean-up. */
+async function asKubelet(call: () => Promise<unknown>): Promise<void> {
+  await until("the call gets its turn", async () => {
+    try {
+      await call();
+      return true;
+    } catch (error) {
+      if (ConnectError.from(error).code === Code.Aborted) return false;
+      throw error;
+    }
+  });
 }
 
 async function until(what: string, look: () => Promise<boolean>, limitMs = 300_000): Promise<void> {
@@ -92,7 +106,7 @@ it("a pod that may only read has it read-only", async () => {
   expect((await take.exec(["touch", `${targetPath}/x`])).stderr).toContain("Read-only file system");
   await output(take, "touch", `${stagingTargetPath}/x`);
   await takeFromPod(onTake, "hst_take", volumeId);
-  await onTake.controller.deleteVolume({ volumeId });
+  await asKubelet(() => onTake.controller.deleteVolume({ volumeId }));
 });
 
 it("a raw block volume is a file of the pod, grows, and is shared where its access mode says so", async () => {
@@ -110,7 +124,7 @@ it("a raw block volume is a file of the pod, grows, and is shared where its acce
   expect([...(status?.publishedNodeIds ?? [])].sort()).toEqual(["hst_give", "hst_take"]);
   await takeFromPod(onGive, "hst_give", volumeId);
   await takeFromPod(onTake, "hst_take", volumeId);
-  await onTake.controller.deleteVolume({ volumeId });
+  await asKubelet(() => onTake.controller.deleteVolume({ volumeId }));
 });
 
 it("a node that loses its power blocks nothing: another node has the volume at once, and the first is cleaned up when it is back", async () => {
@@ -131,13 +145,13 @@ it("a node that loses its power blocks nothing: another node has the volume at o
   const target = volume!.export!.targetName;
   const late = await take.exec(["iscsiadm", "-m", "node", "-T", target, "--login"]);
   expect([21, 24]).toContain(late.code);
-  await onTake.node.nodeUnpublishVolume({ volumeId, targetPath });
-  await onTake.node.nodeUnstageVolume({ volumeId, stagingTargetPath });
+  await asKubelet(() => onTake.node.nodeUnpublishVolume({ volumeId, targetPath }));
+  await asKubelet(() => onTake.node.nodeUnstageVolume({ volumeId, stagingTargetPath }));
   await until("its record is gone", async () => (await output(take, "find", "/etc/iscsi/nodes", "-name", `${target}*`)) === "");
   await take.exec(["rmdir", targetPath, stagingTargetPath]);
 
   await takeFromPod(onGive, "hst_give", volumeId);
-  await onTake.controller.deleteVolume({ volumeId });
+  await asKubelet(() => onTake.controller.deleteVolume({ volumeId }));
 });
 
 it("a node that is cut off and lives on cannot write any more after another has the volume", async () => {
@@ -163,5 +177,5 @@ it("a node that is cut off and lives on cannot write any more after another has 
   await until("it is cleaned up", async () => (await take.exec(["sh", "-c", `grep -q ' ${targetPath} ' /proc/self/mountinfo`])).code !== 0);
   await take.exec(["rm", "-f", targetPath]);
   await takeFromPod(onGive, "hst_give", volumeId);
-  await onTake.controller.deleteVolume({ volumeId });
+  await asKubelet(() => onTake.controller.deleteVolume({ volumeId }));
 });

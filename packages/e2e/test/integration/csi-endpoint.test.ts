@@ -32,6 +32,7 @@ const offered = {
     { service: { type: "CONTROLLER_SERVICE" } },
     { volumeExpansion: { type: "ONLINE" } },
     { volumeExpansion: { type: "OFFLINE" } },
+    { service: { type: "GROUP_CONTROLLER_SERVICE" } },
   ],
 };
 
