@@ -1,6 +1,6 @@
 import { createClient, type Client, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { HostService, OperationService, Service, VolumeService } from "@zfsilo/api";
+import { HostService, OperationService, PoolService, Service, VolumeService } from "@zfsilo/api";
 import { parseConfig, startControlPlane, type ControlPlane } from "@zfsilo/control-plane";
 import { createLogger } from "@zfsilo/lib";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -13,6 +13,7 @@ export interface Clients {
   readonly hosts: Client<typeof HostService>;
   readonly volumes: Client<typeof VolumeService>;
   readonly operations: Client<typeof OperationService>;
+  readonly pools: Client<typeof PoolService>;
 }
 
 export function connectTo(address: string, token: string): Clients {
@@ -26,6 +27,7 @@ export function connectTo(address: string, token: string): Clients {
     hosts: createClient(HostService, transport),
     volumes: createClient(VolumeService, transport),
     operations: createClient(OperationService, transport),
+    pools: createClient(PoolService, transport),
   };
 }
 
@@ -72,6 +74,9 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     },
     get operations() {
       return clients.operations;
+    },
+    get pools() {
+      return clients.pools;
     },
     async restart() {
       await controlPlane.stop();

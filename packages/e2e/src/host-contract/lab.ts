@@ -14,8 +14,10 @@ import {
   Zfs,
   ZfsClones,
   ZfsCopies,
+  ZfsKeys,
   ZfsRanges,
   ZfsSnapshots,
+  Zpools,
   type BlockDevice,
   type Chap,
   type DatasetName,
@@ -74,6 +76,8 @@ export class Lab {
   readonly world: HostWorld;
   readonly o: CallOptions = { signal: new AbortController().signal };
   readonly zfs: Zfs;
+  readonly zpools: Zpools;
+  readonly keys: ZfsKeys;
   readonly snapshots: ZfsSnapshots;
   readonly clones: ZfsClones;
   readonly copies: ZfsCopies;
@@ -99,6 +103,8 @@ export class Lab {
     this.world = world;
     const { target, initiator } = world;
     this.zfs = new Zfs(target);
+    this.zpools = new Zpools(target);
+    this.keys = new ZfsKeys(target);
     this.snapshots = new ZfsSnapshots(target);
     this.clones = new ZfsClones(target);
     this.copies = new ZfsCopies(target);
@@ -146,6 +152,12 @@ export class Lab {
     return { handle, dataset: childOf(this.parent, handle), owner: { volume: `vol_${handle}`, cluster } };
   }
 
+  /** How a volume of this suite is exported. */
+  specOf(handle: VolumeHandle, dataset: DatasetName): ExportSpec {
+    const target = parseIqn(`iqn.2026-01.io.zfsilo.contract:${handle}`);
+    return { handle, target, devicePath: this.zvols.zvolPath(dataset), portals: [this.world.portal] };
+  }
+
   /** Makes a zvol, creates taking turns as they must on one pool, and waits for its device link. */
   async volume({ sizeBytes = mib(64), sparse = true }: NewVolume = {}): Promise<Volume> {
     const volume = await this.bareVolume({ sizeBytes, sparse });
@@ -160,9 +172,7 @@ export class Lab {
     const userProperties = { "zfsilo:volume": owner.volume, "zfsilo:cluster": owner.cluster };
     using _turn = await this.#creates.acquire(this.world.pool);
     const zvol = await this.zfs.createVolume({ dataset, sizeBytes, sparse, options: {}, userProperties }, this.o);
-    const target = parseIqn(`iqn.2026-01.io.zfsilo.contract:${handle}`);
-    const devicePath = this.zvols.zvolPath(dataset);
-    return { handle, dataset, owner, zvol, spec: { handle, target, devicePath, portals: [this.world.portal] } };
+    return { handle, dataset, owner, zvol, spec: this.specOf(handle, dataset) };
   }
 
   /** A snapshot of ours, `snap_HANDLE`, which goes when the test ends if nothing holds it. */

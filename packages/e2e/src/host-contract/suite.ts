@@ -8,11 +8,13 @@ import { filesystemContract } from "./filesystem.ts";
 import { freezeContract } from "./freeze.ts";
 import { iscsiContract } from "./iscsi.ts";
 import { fenceContract } from "./fence.ts";
+import { keyContract } from "./keys.ts";
 import { Lab } from "./lab.ts";
 import { leftOver } from "./left-over.ts";
 import { lioContract } from "./lio.ts";
 import { lioPartialContract } from "./lio-partial.ts";
 import { mountContract } from "./mount.ts";
+import { poolContract } from "./pools.ts";
 import { rangeContract } from "./ranges.ts";
 import { snapshotContract } from "./snapshots.ts";
 import type { HostWorld } from "./world.ts";
@@ -47,7 +49,9 @@ export function hostContract(name: string, make: () => Promise<HostWorld>): void
       }
     });
 
+    poolContract(current);
     zfsContract(current);
+    keyContract(current);
     snapshotContract(current);
     cloneContract(current);
     copyContract(current);

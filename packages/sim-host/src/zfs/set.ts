@@ -6,7 +6,7 @@ import { effective, getDataset, getSnapshot, keyIsLoaded, snapshotKey } from "./
 import { isUserProperty, ruleOf } from "./properties.ts";
 import { parseSettings } from "./settings.ts";
 import { shortSize, thickReservation } from "./size.ts";
-import { adjustSpace } from "./space.ts";
+import { adjustSpace, usage } from "./space.ts";
 
 export const zfsSet: Program = (machine, args) => {
   const { rest } = parseOptions("zfs set", args, {});
@@ -21,6 +21,7 @@ export const zfsSet: Program = (machine, args) => {
   const settings = parseSettings(words, dataset.type, subject, false);
   if (settings["volsize"] !== undefined && !keyIsLoaded(machine, dataset.encryption)) throw new ToolFailure(1, `${subject}: permission denied`);
   if (settings["volsize"] !== undefined) checkVolumeSize(machine, name, settings["volsize"], subject);
+  if (settings["quota"] !== undefined) checkQuota(machine, name, words, settings["quota"], subject);
   try {
     adjustSpace(machine.model, machine.at(name), (changed) => {
       applySettings(machine, name, changed, settings);
@@ -50,6 +51,13 @@ function applySettings(machine: Machine, name: string, dataset: DatasetDoc, sett
     const size = BigInt(dataset.props["volsize"] ?? "0");
     dataset.props["refreservation"] = thickReservation(size, blockSizeOf(machine, name)).toString();
   }
+}
+
+function checkQuota(machine: Machine, name: string, words: readonly string[], quota: string, subject: string): void {
+  if (words.includes("quota=0")) throw new ToolFailure(1, `${subject}: use 'none' to disable quota/refquota`);
+  const dataset = getDataset(machine, name);
+  if (BigInt(quota) === 0n || BigInt(quota) >= usage(dataset).total) return;
+  throw new ToolFailure(1, `${subject}: size is less than current used or reserved space`);
 }
 
 function checkVolumeSize(machine: Machine, name: string, volsize: string, subject: string): void {
