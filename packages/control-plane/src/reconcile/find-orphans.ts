@@ -28,6 +28,8 @@ export interface Explained {
   readonly handles: ReadonlySet<string>;
   /** `HOST DATASET`. */
   readonly datasets: ReadonlySet<string>;
+  /** `HOST DATASET@HANDLE`, and the ids of snapshots. */
+  readonly snapshots: ReadonlySet<string>;
   /** `TARGET HOST` and `TARGET INITIATOR-NAME` of every attachment. */
   readonly attachments: ReadonlySet<string>;
 }
@@ -43,7 +45,7 @@ export function findOrphans(hosts: readonly HostRecord[], seen: Observation, exp
     const target = seen.targets.get(host.id);
     const initiator = seen.initiators.get(host.id);
     const found = [
-      ...(target === undefined ? [] : [...datasets(host, target, explained, own), ...exports(host, target, explained, own)]),
+      ...(target === undefined ? [] : [...datasets(host, target, explained, own), ...snapshots(host, target, explained, own), ...exports(host, target, explained, own)]),
       ...(initiator === undefined ? [] : onInitiator(host, initiator, explained, own)),
     ];
     return found.sort((a, b) => (`${a.kind} ${a.name}` < `${b.kind} ${b.name}` ? -1 : 1));
@@ -61,6 +63,18 @@ function datasets(host: HostRecord, view: TargetView, explained: Explained, own:
     const description = `volume ${owner.volume}${zvol.displayName === undefined ? "" : ` (${zvol.displayName})`}, ${sizeBytes} bytes, ${usedBytes} used`;
     const inUse = exported.has(`/dev/zvol/${dataset}`) ? "it is exported" : undefined;
     return { hostId: host.id, kind: "dataset", name: dataset, guid, createdAt, description, inUse, remains };
+  });
+}
+
+/** One that was taken by hand has no mark of its own, and is nobody's business here. */
+function snapshots(host: HostRecord, view: TargetView, explained: Explained, own: OwnMarks): Orphan[] {
+  return [...view.snapshots.values()].flatMap(({ name, guid, owner, cluster, usedBytes, clones, holds, createdAt }) => {
+    if (owner === undefined || cluster !== own.clusterId) return [];
+    if (explained.snapshots.has(`${host.id} ${name}`) || explained.snapshots.has(owner)) return [];
+    const remains: Remains = { kind: "snapshot", snapshot: name, mark: owner, guid };
+    const inUse = clones.length > 0 ? `it has the clones ${clones.join(", ")}` : holds > 0 ? `it has ${holds} holds` : undefined;
+    const description = `snapshot ${owner}, ${usedBytes} bytes of its own`;
+    return { hostId: host.id, kind: "snapshot", name, guid, createdAt, description, inUse, remains };
   });
 }
 

@@ -1,10 +1,12 @@
-import type { LioExport, Mount, Session, Zvol } from "@zfsilo/host";
+import type { LioExport, Mount, Session, ZfsSnapshot, Zvol } from "@zfsilo/host";
 import type { HostId } from "@zfsilo/lib";
 
 /** What was seen of a target host. A pool that is not imported says nothing about what it holds (I3). */
 export interface TargetView {
   /** By pool name, for the pools that were looked at. */
   readonly pools: ReadonlyMap<string, PoolView>;
+  /** By full name; of the pools that were read. A look at one volume leaves them out. */
+  readonly snapshots: ReadonlyMap<string, ZfsSnapshot>;
   /** By volume handle. */
   readonly exports: ReadonlyMap<string, LioExport>;
 }

@@ -77,7 +77,7 @@ class Views implements Observation {
 }
 
 /** zpool first: `zfs` waits for ever on a pool whose I/O is suspended, zpool answers (zpool-list(8), zfs 2.1). */
-async function observeTarget({ zfs, lio }: Machine, host: HostRecord, signal: AbortSignal): Promise<TargetView> {
+async function observeTarget({ zfs, lio, snapshots }: Machine, host: HostRecord, signal: AbortSignal): Promise<TargetView> {
   const exports = lio.listExports({ signal });
   const pools = zfs.listPools({ signal }).then((imported) =>
     Promise.all(
@@ -90,7 +90,19 @@ async function observeTarget({ zfs, lio }: Machine, host: HostRecord, signal: Ab
     ),
   );
   const [found, views] = await Promise.all([exports, pools]);
-  return { pools: new Map(views), exports: new Map(found.map((one) => [one.handle, one])) };
+  const taken = await Promise.all(
+    host.pools.map(async ({ name, parentDataset }) => {
+      const view = views.find(([pool]) => pool === name)?.[1];
+      // Snapshots are of volumes: where there are none of those, the parent may not even be there.
+      const under = typeof view === "object" && [...view.keys()].some((dataset) => dataset.startsWith(`${parentDataset}/`));
+      return under ? snapshots.list(parseDatasetName(parentDataset), { signal }) : [];
+    }),
+  );
+  return {
+    pools: new Map(views),
+    snapshots: new Map(taken.flat().map((one) => [one.name, one])),
+    exports: new Map(found.map((one) => [one.handle, one])),
+  };
 }
 
 async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, signal: AbortSignal): Promise<TargetView> {
@@ -101,6 +113,7 @@ async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, signal
   const [view, lioExport] = await Promise.all([pools, found]);
   return {
     pools: new Map([[volume.pool, view]]),
+    snapshots: new Map(),
     exports: new Map(lioExport === undefined ? [] : [[volume.handle, lioExport]]),
   };
 }

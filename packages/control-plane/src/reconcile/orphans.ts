@@ -87,11 +87,14 @@ export class Orphans {
   }
 
   async #explained(): Promise<Explained> {
-    const explained = { volumeIds: new Set<string>(), handles: new Set<string>(), datasets: new Set<string>(), attachments: new Set<string>() };
+    const explained = { volumeIds: new Set<string>(), handles: new Set<string>(), datasets: new Set<string>(), snapshots: new Set<string>(), attachments: new Set<string>() };
     for await (const { id, handle, hostId, dataset } of this.#deps.volumes.identities()) {
       explained.volumeIds.add(id);
       explained.handles.add(handle);
       explained.datasets.add(`${hostId} ${dataset}`);
+    }
+    for await (const { id, hostId, dataset, handle } of this.#deps.snapshots.identities()) {
+      explained.snapshots.add(id).add(`${hostId} ${dataset}@${handle}`);
     }
     for await (const { targetName, attachments } of this.#deps.volumes.each("")) {
       for (const { hostId, initiatorIqn } of attachments) {
@@ -108,6 +111,7 @@ function union(a: Explained, b: Explained): Explained {
     volumeIds: both(({ volumeIds }) => volumeIds),
     handles: both(({ handles }) => handles),
     datasets: both(({ datasets }) => datasets),
+    snapshots: both(({ snapshots }) => snapshots),
     attachments: both(({ attachments }) => attachments),
   };
 }

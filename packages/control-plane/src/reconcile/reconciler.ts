@@ -9,6 +9,7 @@ import { observeHosts, observeVolume } from "./observe.ts";
 import { planVolume, type Planned } from "./plan.ts";
 import { applyQuotas } from "./quotas.ts";
 import { RetryLater } from "./retry-later.ts";
+import { refreshSnapshots } from "./snapshots.ts";
 
 export interface ReconcilerOptions extends ReconcileDeps {
   readonly log: Logger;
@@ -57,6 +58,7 @@ export class Reconciler {
     const began = new Date();
     const seen = await observeHosts(this.#deps, hosts, signal);
     await recordHostConditions(this.#deps.hosts, hosts, seen);
+    await refreshSnapshots(this.#deps, hosts, seen, began);
     if (!reportOnly) await applyQuotas(this.#deps, hosts, seen, signal);
     const result = { checked: 0, repaired: 0, left: 0, unreachable: [...seen.failures.keys()] };
     const count = (id: VolumeId, findings: readonly Finding[]): void => {

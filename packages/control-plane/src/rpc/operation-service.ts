@@ -24,12 +24,12 @@ export function operationService({ operations, watch, stopping }: OperationServi
   return {
     async getOperation({ name }) {
       const operation = await operations.get(parseOperationName(name, "name"));
-      return create(GetOperationResponseSchema, { operation: operationToMessage(operation) });
+      return create(GetOperationResponseSchema, { operation: operationToMessage(operation, watch.progressOf(operation.id)) });
     },
 
     async listOperations(request) {
       const { items, nextPageToken } = await operations.list(request);
-      return create(ListOperationsResponseSchema, { operations: items.map(withoutCommands).map(operationToMessage), nextPageToken });
+      return create(ListOperationsResponseSchema, { operations: items.map(withoutCommands).map((operation) => operationToMessage(operation)), nextPageToken });
     },
 
     async *watchOperation({ name }, { signal }) {
@@ -37,7 +37,7 @@ export function operationService({ operations, watch, stopping }: OperationServi
       // Subscribed before the first read: a change in between is seen by the next read.
       for await (const _change of changes((changed) => watch.subscribe(id, changed), [signal, stopping])) {
         const operation = await operations.get(id);
-        yield create(WatchOperationResponseSchema, { operation: operationToMessage(operation) });
+        yield create(WatchOperationResponseSchema, { operation: operationToMessage(operation, watch.progressOf(id)) });
         if (hasEnded(operation)) return;
       }
       if (!signal.aborted) {

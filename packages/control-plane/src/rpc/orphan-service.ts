@@ -23,6 +23,7 @@ export interface OrphanServiceDeps {
 
 const kinds = {
   dataset: OrphanKind.DATASET,
+  snapshot: OrphanKind.SNAPSHOT,
   export: OrphanKind.EXPORT,
   acl: OrphanKind.ACL,
   session: OrphanKind.SESSION,

@@ -4,6 +4,7 @@ import type { AgentLink } from "../machines/agent/agent-link.ts";
 import type { PoolProbe } from "../machines/pool-probe.ts";
 import type { AgentView } from "../machines/agent/agent-registry.ts";
 import type { Seen } from "../machines/presence.ts";
+import type { Progress } from "../operation/trace.ts";
 import type { HostRecord } from "../store/model.ts";
 
 /** What the services need of the rest of the control plane. */
@@ -28,6 +29,8 @@ export type PoolReader = Pick<PoolProbe, "look" | "status">;
 /** Calls `listener` after each change of an operation until the returned function is called. */
 export interface OperationWatch {
   subscribe(id: OperationId, listener: () => void): () => void;
+  /** How much of the step that runs now is done; undefined where nothing is known of it. */
+  progressOf(id: OperationId): Progress | undefined;
 }
 
 /** Told when a host's record has changed or gone, so that a kept connection can be dropped. */

@@ -16,8 +16,11 @@ export interface RollbackInput {
 export async function requestRollback(deps: RequestDeps, id: VolumeId, input: RollbackInput): Promise<Answer> {
   const { snapshotId, destroyLater } = input;
   const holds = await subjects(deps, await readyVolume(deps, id), snapshotId);
-  return deps.operations.submit({ subject: `volumes/${id}`, holds, kind: rollbackVolume.kind, input }, async (begin) => {
+  return deps.operations.submit({ subject: `volumes/${id}`, holds, kind: rollbackVolume.kind, input }, async (begin, earlier) => {
     const volume = await readyVolume(deps, id);
+    // Nothing was done to the volume since: it is as the snapshot is, also when later snapshots have gone with it.
+    const before = await earlier();
+    if (before?.state === "succeeded") return { volume, operation: before.id };
     const snapshot = await readySnapshot(deps, snapshotId, "snapshot");
     requireUnchanged(`roll back volumes/${id}`, holds, await subjects(deps, volume, snapshotId));
     refuseStranger(volume, snapshot);

@@ -1,4 +1,4 @@
-import { parseDatasetName, parseHostPath, parseIqn } from "@zfsilo/host";
+import { parseDatasetName, parseHostPath, parseIqn, parseSnapshotName } from "@zfsilo/host";
 import { assertNever, parseVolumeHandle, StorageError } from "@zfsilo/lib";
 import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
@@ -9,6 +9,7 @@ import { endStaleSession } from "./stale-session.ts";
 /** What is needed to remove each kind, found when it was looked at last. */
 const remains = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("dataset"), dataset: z.string(), volume: z.string(), guid: z.string() }),
+  z.object({ kind: z.literal("snapshot"), snapshot: z.string(), mark: z.string(), guid: z.string() }),
   z.object({ kind: z.literal("export"), handle: z.string(), target: z.string() }),
   z.object({ kind: z.literal("acl"), target: z.string(), initiator: z.string() }),
   z.object({ kind: z.literal("session"), target: z.string() }),
@@ -25,12 +26,15 @@ type Context = z.infer<typeof context>;
 export const deleteOrphan = forward<Context, WorkflowDeps>("orphan.delete", context, [{ name: "remove orphan", do: remove }]);
 
 async function remove(c: Context, { deps, signal }: StepIo<WorkflowDeps>): Promise<undefined> {
-  const { zfs, lio, iscsi, mounts, ...machine } = await deps.machines.get(c.hostId);
+  const { zfs, snapshots, lio, iscsi, mounts, ...machine } = await deps.machines.get(c.hostId);
   const it = c.remains;
   switch (it.kind) {
     case "dataset":
       // Snapshots and clones keep it: nothing that depends on it is ever destroyed along.
       await zfs.destroyOwnedVolume(parseDatasetName(it.dataset), { volume: it.volume, cluster: deps.clusterId, guid: it.guid }, { signal });
+      return;
+    case "snapshot":
+      await snapshots.destroy(parseSnapshotName(it.snapshot), { snapshot: it.mark, cluster: deps.clusterId, guid: it.guid }, {}, { signal });
       return;
     case "export":
       await lio.removeExport({ handle: parseVolumeHandle(it.handle), target: parseIqn(it.target) }, { signal });
@@ -39,7 +43,7 @@ async function remove(c: Context, { deps, signal }: StepIo<WorkflowDeps>): Promi
       await lio.removeInitiator(parseIqn(it.target), parseIqn(it.initiator), { signal });
       return;
     case "session":
-      await endStaleSession({ ...machine, zfs, lio, iscsi, mounts }, { targetName: it.target }, signal);
+      await endStaleSession({ ...machine, zfs, snapshots, lio, iscsi, mounts }, { targetName: it.target }, signal);
       return;
     case "node_record":
       await iscsi.removeRecordsOf(parseIqn(it.target), { signal });

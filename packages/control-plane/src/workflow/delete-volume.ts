@@ -70,12 +70,13 @@ async function destroyZvol({ volumeId: id }: Context, { deps, signal }: Io): Pro
   await zfs.destroyOwnedVolume(parseDatasetName(volume.dataset), ownerOf(volume, deps), { signal });
 }
 
+/** The volume last: a call made again after a failure in between finds it, and goes on. */
 async function forgetVolume({ volumeId: id, promote, origin }: Context, { deps, signal }: Io): Promise<undefined> {
-  await deps.volumes.remove(id);
   for (const tombstone of [origin, promote?.snapshotId]) {
     const row = tombstone === undefined ? undefined : await deps.snapshots.find(tombstone);
     if (row?.state !== "tombstoned") continue;
     const { snapshots } = await deps.machines.get(row.hostId);
     if ((await snapshots.find(zfsNameOf(row), { signal })) === undefined) await deps.snapshots.remove([row.id]);
   }
+  await deps.volumes.remove(id);
 }

@@ -21,6 +21,9 @@ export const taken = z.object({
   createdAt: z.string(),
   sizeBytes: z.bigint(),
   volblocksize: z.string(),
+  usedBytes: z.bigint(),
+  referencedBytes: z.bigint(),
+  writtenBytes: z.bigint(),
 });
 export type Taken = z.infer<typeof taken>;
 
@@ -63,6 +66,9 @@ export async function takeSnapshots(deps: WorkflowDeps, taking: Taking, signal: 
     createdAt: snapshot.createdAt.toISOString(),
     sizeBytes: snapshot.sizeBytes,
     volblocksize: String(zvols[index]?.volblocksizeBytes ?? ""),
+    usedBytes: snapshot.usedBytes,
+    referencedBytes: snapshot.referencedBytes,
+    writtenBytes: snapshot.writtenBytes,
   }));
 }
 
@@ -143,9 +149,11 @@ function contentOf({ mode, filesystem, zfsOptions, attachments }: VolumeRecord, 
   return { mode, filesystem: filesystem && { ...filesystem, unclean }, zfsOptions, volblocksize: "" };
 }
 
-/** What is recorded of one that was taken. Its space is read with that of all others. */
+/** What is recorded of one that was taken. */
 export function recordAfter(row: SnapshotRecord, taken: Taken): SnapshotChange {
+  const { usedBytes, referencedBytes, writtenBytes } = taken;
   return {
+    space: { usedBytes, referencedBytes, writtenBytes, observedAt: new Date() },
     zfsGuid: taken.guid,
     createTxg: taken.createTxg,
     createdAt: new Date(taken.createdAt),

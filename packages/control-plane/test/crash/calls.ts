@@ -1,9 +1,19 @@
-import { capacityBytes, stagingPathOf, subject, targetPathOf } from "../world/ladder.ts";
+import { bystander, capacityBytes, copy, first, group, stagingPathOf, subject, targetPathOf } from "../world/ladder.ts";
 import type { ApiCall } from "./child.ts";
 
 const name = `volumes/${subject}`;
 const host = "hosts/hst_take";
 const onVolume = (method: string, message: object = {}): ApiCall => ({ method: `VolumeService/${method}`, message: { name, ...message } });
+
+const snapshot = `snapshots/${first}`;
+const onSnapshot = (method: string, message: object = {}): ApiCall => ({ method: `SnapshotService/${method}`, message: { name: snapshot, ...message } });
+const cloneOf = (source: object): ApiCall => ({
+  method: "VolumeService/CreateVolume",
+  message: {
+    volumeId: copy,
+    volume: { source, capacityBytes: (capacityBytes + (512n << 20n)).toString(), zfsOptions: { compression: "zstd" } },
+  },
+});
 
 /** The call of the API that runs each workflow, on the ground that the case of the same name prepares. */
 export const apiCalls: Readonly<Record<string, ApiCall>> = {
@@ -54,4 +64,23 @@ export const apiCalls: Readonly<Record<string, ApiCall>> = {
   "disconnect (ext4)": onVolume("DisconnectVolume", { host }),
   unpublish: onVolume("UnpublishVolume"),
   delete: onVolume("DeleteVolume"),
+  "take a snapshot": {
+    method: "SnapshotService/CreateSnapshot",
+    message: { snapshotId: first, snapshot: { volume: name, labels: { team: "storage" } } },
+  },
+  "delete a snapshot": onSnapshot("DeleteSnapshot"),
+  "hide a snapshot that has a clone": onSnapshot("DeleteSnapshot", { clonePolicy: "CLONE_POLICY_TOMBSTONE" }),
+  "hold a snapshot": onSnapshot("HoldSnapshot", { tag: "backup" }),
+  "release a snapshot": onSnapshot("ReleaseSnapshot", { tag: "backup" }),
+  "roll back": { method: "SnapshotService/RollbackVolume", message: { name, snapshot, destroyLaterSnapshots: true } },
+  "take a group of snapshots": {
+    method: "GroupSnapshotService/CreateGroupSnapshot",
+    message: { groupSnapshotId: group, groupSnapshot: { volumes: [name, `volumes/${bystander}`] } },
+  },
+  "delete a group of snapshots": { method: "GroupSnapshotService/DeleteGroupSnapshot", message: { name: `groupSnapshots/${group}` } },
+  "clone a snapshot": cloneOf({ snapshot }),
+  "clone a volume": cloneOf({ volume: name }),
+  "delete with its snapshots": onVolume("DeleteVolume", { snapshotPolicy: "SNAPSHOT_POLICY_DELETE" }),
+  "delete by handing its snapshots to a clone": onVolume("DeleteVolume", { snapshotPolicy: "SNAPSHOT_POLICY_PROMOTE_CLONE" }),
+  "delete the clone that kept a tombstone": { method: "VolumeService/DeleteVolume", message: { name: `volumes/${copy}` } },
 };

@@ -25,6 +25,7 @@ import {
   type Rung,
   type VolumeKind,
 } from "./ladder.ts";
+import { snapshotCases } from "./snapshot-cases.ts";
 import type { World } from "./world.ts";
 
 /** One workflow on one ground: the call that runs it, and where that leads. */
@@ -300,4 +301,5 @@ export const cases: readonly Case[] = [
       different,
     })),
   ),
+  ...snapshotCases,
 ];

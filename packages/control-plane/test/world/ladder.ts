@@ -1,7 +1,8 @@
-import { parseHostId, parseVolumeId, Secret, type VolumeId } from "@zfsilo/lib";
+import { parseGroupSnapshotId, parseHostId, parseSnapshotId, parseVolumeId, Secret, type VolumeId } from "@zfsilo/lib";
 import { rm } from "node:fs/promises";
 import type { VolumeStatus } from "../../src/store/model.ts";
 import { requestConnect } from "../../src/volume/connect.ts";
+import type { CopyVolumeInput } from "../../src/volume/copy.ts";
 import { requestCreate, type CreateVolumeInput } from "../../src/volume/create.ts";
 import { requestPublish } from "../../src/volume/export.ts";
 import type { GivenKey } from "../../src/volume/keys.ts";
@@ -12,6 +13,13 @@ import { World } from "./world.ts";
 export const subject = parseVolumeId("vol_subject");
 /** Mounted beside the subject on the same machines all the while: nothing that happens to the subject may touch it. */
 export const bystander = parseVolumeId("vol_bystander");
+/** Made of the subject's content. */
+export const copy = parseVolumeId("vol_copy");
+/** Of the subject, the first taken before the second. */
+export const first = parseSnapshotId("snap_made_first");
+export const second = parseSnapshotId("snap_made_second");
+/** Of the subject and the bystander. */
+export const group = parseGroupSnapshotId("grp_both");
 export const give = parseHostId("hst_give");
 export const take = parseHostId("hst_take");
 export const tap = parseHostId("hst_tap");
@@ -46,6 +54,43 @@ export function createInput(id: VolumeId, kind: VolumeKind): CreateVolumeInput {
     mode: isBlock ? "block" : "filesystem",
     filesystem,
     authentication: "mutual_chap",
+  };
+}
+
+export const snapshotInput = (id: typeof first, consistency: "crash" | "filesystem" = "crash") => ({
+  id,
+  volumeId: subject,
+  displayName: "",
+  labels: { team: "storage" },
+  consistency,
+  freezeLimitMs: 10_000,
+});
+
+export const groupInput = (consistency: "crash" | "filesystem" = "crash") => ({
+  id: group,
+  volumeIds: [subject, bystander],
+  displayName: "",
+  labels: {},
+  consistency,
+  freezeLimitMs: 10_000,
+});
+
+export function copyInput(source: CopyVolumeInput["source"]): CopyVolumeInput {
+  return {
+    id: copy,
+    source,
+    displayName: "",
+    labels: {},
+    hostId: undefined,
+    pool: "",
+    parentDataset: "",
+    capacityBytes: capacityBytes + (512n << 20n),
+    sparse: false,
+    zfsOptions: { compression: "zstd" },
+    mode: undefined,
+    fsType: undefined,
+    mountOptions: undefined,
+    authentication: "chap",
   };
 }
 

@@ -1,18 +1,20 @@
 import type { VolumeId } from "@zfsilo/lib";
-import type { AttachmentRecord, VolumeRecord } from "../../src/store/model.ts";
-import { bystander, give, subject, take, tap } from "./ladder.ts";
+import type { AttachmentRecord, FilesystemRecord, GroupSnapshotRecord, SnapshotRecord, VolumeRecord } from "../../src/store/model.ts";
+import { bystander, copy, give, group, subject, take, tap } from "./ladder.ts";
 import type { World } from "./world.ts";
 
 /** Plain JSON: what the machines and the database hold, but for times, counters and the journal. */
 export type WorldPicture = Readonly<Record<string, unknown>>;
 
-export async function pictureOf(world: World, ids: readonly VolumeId[] = [subject, bystander]): Promise<WorldPicture> {
-  const { volumes } = world.now.stores;
+export async function pictureOf(world: World, ids: readonly VolumeId[] = [subject, bystander, copy]): Promise<WorldPicture> {
+  const { volumes, groups } = world.now.stores;
   const rows = await Promise.all(ids.map((id) => volumes.find(id)));
   const counts = await Promise.all([give, take, tap].map((host) => volumes.countOn(host)));
   return {
     machines: withoutDefaults(world.sim.snapshot()),
     rows: Object.fromEntries(ids.map((id, index) => [id, rowPicture(rows[index])])),
+    snapshots: (await snapshotsIn(world)).map(snapshotPicture),
+    group: groupPicture(await groups.find(group)),
     // Also what no row of the known ones explains.
     counts,
   };
@@ -33,7 +35,32 @@ function rowPicture(volume: VolumeRecord | undefined): unknown {
   const { revision: _revision, generation: _generation, createdAt: _created, updatedAt: _updated, ...rest } = volume;
   // A condition tells what the reconciler saw last: it changes by looking, not by acting.
   const { capacityBytes, attachments, condition: _condition, ...plain } = rest;
-  return { ...plain, capacityBytes: capacityBytes.toString(), attachments: attachments.map(attachmentPicture) };
+  return { ...plain, filesystem: withoutGuess(plain.filesystem), capacityBytes: capacityBytes.toString(), attachments: attachments.map(attachmentPicture) };
+}
+
+/** Whether its journal may have something to recover is a cautious guess after a crash. */
+function withoutGuess(filesystem: FilesystemRecord | undefined): unknown {
+  if (filesystem === undefined) return null;
+  const { unclean: _unclean, ...known } = filesystem;
+  return known;
+}
+
+async function snapshotsIn(world: World): Promise<SnapshotRecord[]> {
+  const rows: SnapshotRecord[] = [];
+  for await (const { id } of world.now.stores.snapshots.identities()) rows.push(await world.now.stores.snapshots.get(id));
+  return rows;
+}
+
+function snapshotPicture(snapshot: SnapshotRecord): unknown {
+  const { revision: _revision, createdAt: _created, updatedAt: _updated, createTxg: _txg, condition: _condition, ...rest } = snapshot;
+  const { capacityBytes, space: _space, content, ...plain } = rest;
+  return { ...plain, capacityBytes: capacityBytes.toString(), content: { ...content, filesystem: withoutGuess(content.filesystem) } };
+}
+
+function groupPicture(found: GroupSnapshotRecord | undefined): unknown {
+  if (found === undefined) return null;
+  const { createdAt: _created, ...rest } = found;
+  return rest;
 }
 
 function attachmentPicture(attachment: AttachmentRecord): unknown {
@@ -49,11 +76,20 @@ function secretsOf({ chap }: AttachmentRecord): readonly string[] {
 
 /** The same for two worlds that differ only in what was made up on the way: handles, UUIDs, guids and secrets. */
 export async function comparablePicture(world: World): Promise<WorldPicture> {
-  const row = await world.now.stores.volumes.find(subject);
-  const madeUp = row === undefined ? [] : [row.handle, row.zvolGuid, row.filesystem?.uuid, ...row.attachments.flatMap(secretsOf)];
+  const { volumes } = world.now.stores;
+  const rows = [await volumes.find(subject), await volumes.find(copy)].filter((row) => row !== undefined);
+  const madeUp = [
+    ...rows.flatMap((row) => [row.handle, row.zvolGuid, row.filesystem?.uuid, ...row.attachments.flatMap(secretsOf)]),
+    ...(await snapshotsIn(world)).sort(byContent).flatMap(({ id, handle, zfsGuid }) => [handle, zfsGuid, id.startsWith("snap_made") ? "" : id]),
+  ];
   let text = JSON.stringify(await pictureOf(world));
   for (const [index, value] of madeUp.entries()) if (value !== undefined && value !== "") text = text.replaceAll(value, `made-up-${index}`);
   return sorted(JSON.parse(text)) as WorldPicture;
+}
+
+/** Their ids may be made up too: whose they are, and when they were taken, is not. */
+function byContent(a: SnapshotRecord, b: SnapshotRecord): number {
+  return a.volumeId === b.volumeId ? Number(a.createTxg) - Number(b.createTxg) : a.volumeId < b.volumeId ? -1 : 1;
 }
 
 /** A made-up name moves in the order of keys and of lists that are sorted by it. */

@@ -3,6 +3,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   HostCommandSchema,
   OperationErrorSchema,
+  OperationProgressSchema,
   OperationSchema,
   OperationState,
   OperationStepSchema,
@@ -12,6 +13,7 @@ import {
   type OperationStep,
 } from "@zfsilo/api";
 import type { OperationState as StateWord, StepRecord, StepState as StepWord } from "@zfsilo/try";
+import type { Progress } from "../../operation/trace.ts";
 import type { CommandRecord, OperationRecord } from "../../store/stores.ts";
 
 const operationState = {
@@ -31,14 +33,14 @@ const stepState = {
   undo_failed: StepState.UNDO_FAILED,
 } as const satisfies Record<StepWord, StepState>;
 
-export function operationToMessage(operation: OperationRecord): Operation {
+export function operationToMessage(operation: OperationRecord, progress?: Progress): Operation {
   const { failure, endedAt } = operation;
   return create(OperationSchema, {
     name: `operations/${operation.id}`,
     kind: operation.kind,
     subject: operation.subject,
     state: operationState[operation.state],
-    steps: operation.steps.map((step) => stepToMessage(step, operation.commands)),
+    steps: operation.steps.map((step) => stepToMessage(step, operation.commands, progress)),
     ...(failure && {
       error: create(OperationErrorSchema, {
         reason: failure.reason.toUpperCase(),
@@ -58,13 +60,16 @@ function notesOf(context: object): string[] {
   return Array.isArray(notes) ? notes.filter((note) => typeof note === "string") : [];
 }
 
-function stepToMessage({ name, state, startedAt, endedAt }: StepRecord, commands: readonly CommandRecord[]): OperationStep {
+function stepToMessage({ name, state, startedAt, endedAt }: StepRecord, commands: readonly CommandRecord[], progress?: Progress): OperationStep {
   return create(OperationStepSchema, {
     name,
     state: stepState[state],
     ...(startedAt && { startTime: timestampFromDate(startedAt) }),
     ...(endedAt && { endTime: timestampFromDate(endedAt) }),
     commands: commands.filter(({ step }) => step === name).map(commandToMessage),
+    ...(progress?.step === name && {
+      progress: create(OperationProgressSchema, { doneBytes: progress.doneBytes, totalBytes: progress.totalBytes }),
+    }),
   });
 }
 

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/operation_service.proto.
  */
 export const file_zfsilo_v1_operation_service: GenFile = /*@__PURE__*/
-  fileDesc("CiF6ZnNpbG8vdjEvb3BlcmF0aW9uX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSKjAgoJT3BlcmF0aW9uEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEigKBXN0YXRlGAQgASgOMhkuemZzaWxvLnYxLk9wZXJhdGlvblN0YXRlEicKBXN0ZXBzGAUgAygLMhguemZzaWxvLnYxLk9wZXJhdGlvblN0ZXASKAoFZXJyb3IYBiABKAsyGS56ZnNpbG8udjEuT3BlcmF0aW9uRXJyb3ISLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVub3RlcxgJIAMoCSLKAQoNT3BlcmF0aW9uU3RlcBIMCgRuYW1lGAEgASgJEiMKBXN0YXRlGAIgASgOMhQuemZzaWxvLnYxLlN0ZXBTdGF0ZRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoIY29tbWFuZHMYBSADKAsyFi56ZnNpbG8udjEuSG9zdENvbW1hbmQiYwoLSG9zdENvbW1hbmQSDAoEaG9zdBgBIAEoCRIPCgdjb21tYW5kGAIgASgJEhEKCWV4aXRfY29kZRgDIAEoBRINCgVlcnJvchgEIAEoCRITCgtkdXJhdGlvbl9tcxgFIAEoASI/Cg5PcGVyYXRpb25FcnJvchIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCRIMCgRoaW50GAMgASgJIiMKE0dldE9wZXJhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCSI/ChRHZXRPcGVyYXRpb25SZXNwb25zZRInCglvcGVyYXRpb24YASABKAsyFC56ZnNpbG8udjEuT3BlcmF0aW9uImAKFUxpc3RPcGVyYXRpb25zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIOCgZmaWx0ZXIYAyABKAkSEAoIb3JkZXJfYnkYBCABKAkiWwoWTGlzdE9wZXJhdGlvbnNSZXNwb25zZRIoCgpvcGVyYXRpb25zGAEgAygLMhQuemZzaWxvLnYxLk9wZXJhdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJQoVV2F0Y2hPcGVyYXRpb25SZXF1ZXN0EgwKBG5hbWUYASABKAkiQQoWV2F0Y2hPcGVyYXRpb25SZXNwb25zZRInCglvcGVyYXRpb24YASABKAsyFC56ZnNpbG8udjEuT3BlcmF0aW9uKsEBCg5PcGVyYXRpb25TdGF0ZRIfChtPUEVSQVRJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIbChdPUEVSQVRJT05fU1RBVEVfUlVOTklORxABEhsKF09QRVJBVElPTl9TVEFURV9VTkRPSU5HEAISHQoZT1BFUkFUSU9OX1NUQVRFX1NVQ0NFRURFRBADEhoKFk9QRVJBVElPTl9TVEFURV9GQUlMRUQQBBIZChVPUEVSQVRJT05fU1RBVEVfU1RVQ0sQBSq2AQoJU3RlcFN0YXRlEhoKFlNURVBfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJTVEVQX1NUQVRFX1BFTkRJTkcQARIWChJTVEVQX1NUQVRFX1JVTk5JTkcQAhITCg9TVEVQX1NUQVRFX0RPTkUQAxIVChFTVEVQX1NUQVRFX0ZBSUxFRBAEEhUKEVNURVBfU1RBVEVfVU5ET05FEAUSGgoWU1RFUF9TVEFURV9VTkRPX0ZBSUxFRBAGMpMCChBPcGVyYXRpb25TZXJ2aWNlEk8KDEdldE9wZXJhdGlvbhIeLnpmc2lsby52MS5HZXRPcGVyYXRpb25SZXF1ZXN0Gh8uemZzaWxvLnYxLkdldE9wZXJhdGlvblJlc3BvbnNlElUKDkxpc3RPcGVyYXRpb25zEiAuemZzaWxvLnYxLkxpc3RPcGVyYXRpb25zUmVxdWVzdBohLnpmc2lsby52MS5MaXN0T3BlcmF0aW9uc1Jlc3BvbnNlElcKDldhdGNoT3BlcmF0aW9uEiAuemZzaWxvLnYxLldhdGNoT3BlcmF0aW9uUmVxdWVzdBohLnpmc2lsby52MS5XYXRjaE9wZXJhdGlvblJlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiF6ZnNpbG8vdjEvb3BlcmF0aW9uX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSKjAgoJT3BlcmF0aW9uEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEigKBXN0YXRlGAQgASgOMhkuemZzaWxvLnYxLk9wZXJhdGlvblN0YXRlEicKBXN0ZXBzGAUgAygLMhguemZzaWxvLnYxLk9wZXJhdGlvblN0ZXASKAoFZXJyb3IYBiABKAsyGS56ZnNpbG8udjEuT3BlcmF0aW9uRXJyb3ISLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVub3RlcxgJIAMoCSL6AQoNT3BlcmF0aW9uU3RlcBIMCgRuYW1lGAEgASgJEiMKBXN0YXRlGAIgASgOMhQuemZzaWxvLnYxLlN0ZXBTdGF0ZRIuCgpzdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKAoIY29tbWFuZHMYBSADKAsyFi56ZnNpbG8udjEuSG9zdENvbW1hbmQSLgoIcHJvZ3Jlc3MYBiABKAsyHC56ZnNpbG8udjEuT3BlcmF0aW9uUHJvZ3Jlc3MiPAoRT3BlcmF0aW9uUHJvZ3Jlc3MSEgoKZG9uZV9ieXRlcxgBIAEoAxITCgt0b3RhbF9ieXRlcxgCIAEoAyJjCgtIb3N0Q29tbWFuZBIMCgRob3N0GAEgASgJEg8KB2NvbW1hbmQYAiABKAkSEQoJZXhpdF9jb2RlGAMgASgFEg0KBWVycm9yGAQgASgJEhMKC2R1cmF0aW9uX21zGAUgASgBIj8KDk9wZXJhdGlvbkVycm9yEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgwKBGhpbnQYAyABKAkiIwoTR2V0T3BlcmF0aW9uUmVxdWVzdBIMCgRuYW1lGAEgASgJIj8KFEdldE9wZXJhdGlvblJlc3BvbnNlEicKCW9wZXJhdGlvbhgBIAEoCzIULnpmc2lsby52MS5PcGVyYXRpb24iYAoVTGlzdE9wZXJhdGlvbnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg4KBmZpbHRlchgDIAEoCRIQCghvcmRlcl9ieRgEIAEoCSJbChZMaXN0T3BlcmF0aW9uc1Jlc3BvbnNlEigKCm9wZXJhdGlvbnMYASADKAsyFC56ZnNpbG8udjEuT3BlcmF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIlChVXYXRjaE9wZXJhdGlvblJlcXVlc3QSDAoEbmFtZRgBIAEoCSJBChZXYXRjaE9wZXJhdGlvblJlc3BvbnNlEicKCW9wZXJhdGlvbhgBIAEoCzIULnpmc2lsby52MS5PcGVyYXRpb24qwQEKDk9wZXJhdGlvblN0YXRlEh8KG09QRVJBVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEhsKF09QRVJBVElPTl9TVEFURV9SVU5OSU5HEAESGwoXT1BFUkFUSU9OX1NUQVRFX1VORE9JTkcQAhIdChlPUEVSQVRJT05fU1RBVEVfU1VDQ0VFREVEEAMSGgoWT1BFUkFUSU9OX1NUQVRFX0ZBSUxFRBAEEhkKFU9QRVJBVElPTl9TVEFURV9TVFVDSxAFKrYBCglTdGVwU3RhdGUSGgoWU1RFUF9TVEFURV9VTlNQRUNJRklFRBAAEhYKElNURVBfU1RBVEVfUEVORElORxABEhYKElNURVBfU1RBVEVfUlVOTklORxACEhMKD1NURVBfU1RBVEVfRE9ORRADEhUKEVNURVBfU1RBVEVfRkFJTEVEEAQSFQoRU1RFUF9TVEFURV9VTkRPTkUQBRIaChZTVEVQX1NUQVRFX1VORE9fRkFJTEVEEAYykwIKEE9wZXJhdGlvblNlcnZpY2USTwoMR2V0T3BlcmF0aW9uEh4uemZzaWxvLnYxLkdldE9wZXJhdGlvblJlcXVlc3QaHy56ZnNpbG8udjEuR2V0T3BlcmF0aW9uUmVzcG9uc2USVQoOTGlzdE9wZXJhdGlvbnMSIC56ZnNpbG8udjEuTGlzdE9wZXJhdGlvbnNSZXF1ZXN0GiEuemZzaWxvLnYxLkxpc3RPcGVyYXRpb25zUmVzcG9uc2USVwoOV2F0Y2hPcGVyYXRpb24SIC56ZnNpbG8udjEuV2F0Y2hPcGVyYXRpb25SZXF1ZXN0GiEuemZzaWxvLnYxLldhdGNoT3BlcmF0aW9uUmVzcG9uc2UwAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * One run of a workflow.
@@ -131,6 +131,13 @@ export type OperationStep = Message<"zfsilo.v1.OperationStep"> & {
    * @generated from field: repeated zfsilo.v1.HostCommand commands = 5;
    */
   commands: HostCommand[];
+
+  /**
+   * How much of it is done; set while a long step runs. Not in lists.
+   *
+   * @generated from field: zfsilo.v1.OperationProgress progress = 6;
+   */
+  progress?: OperationProgress | undefined;
 };
 
 /**
@@ -139,6 +146,34 @@ export type OperationStep = Message<"zfsilo.v1.OperationStep"> & {
  */
 export const OperationStepSchema: GenMessage<OperationStep> = /*@__PURE__*/
   messageDesc(file_zfsilo_v1_operation_service, 1);
+
+/**
+ * How much of a step is done, in bytes.
+ *
+ * @generated from message zfsilo.v1.OperationProgress
+ */
+export type OperationProgress = Message<"zfsilo.v1.OperationProgress"> & {
+  /**
+   * Done.
+   *
+   * @generated from field: int64 done_bytes = 1;
+   */
+  doneBytes: bigint;
+
+  /**
+   * All there is to do, as far as it is known; 0 when it is not.
+   *
+   * @generated from field: int64 total_bytes = 2;
+   */
+  totalBytes: bigint;
+};
+
+/**
+ * Describes the message zfsilo.v1.OperationProgress.
+ * Use `create(OperationProgressSchema)` to create a new message.
+ */
+export const OperationProgressSchema: GenMessage<OperationProgress> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_operation_service, 2);
 
 /**
  * One thing that ran on a host.
@@ -187,7 +222,7 @@ export type HostCommand = Message<"zfsilo.v1.HostCommand"> & {
  * Use `create(HostCommandSchema)` to create a new message.
  */
 export const HostCommandSchema: GenMessage<HostCommand> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_operation_service, 2);
+  messageDesc(file_zfsilo_v1_operation_service, 3);
 
 /**
  * Why an operation failed.
@@ -222,7 +257,7 @@ export type OperationError = Message<"zfsilo.v1.OperationError"> & {
  * Use `create(OperationErrorSchema)` to create a new message.
  */
 export const OperationErrorSchema: GenMessage<OperationError> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_operation_service, 3);
+  messageDesc(file_zfsilo_v1_operation_service, 4);
 
 /**
  * Which operation.
@@ -243,7 +278,7 @@ export type GetOperationRequest = Message<"zfsilo.v1.GetOperationRequest"> & {
  * Use `create(GetOperationRequestSchema)` to create a new message.
  */
 export const GetOperationRequestSchema: GenMessage<GetOperationRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_operation_service, 4);
+  messageDesc(file_zfsilo_v1_operation_service, 5);
 
 /**
  * The operation.
@@ -264,7 +299,7 @@ export type GetOperationResponse = Message<"zfsilo.v1.GetOperationResponse"> & {
  * Use `create(GetOperationResponseSchema)` to create a new message.
  */
 export const GetOperationResponseSchema: GenMessage<GetOperationResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_operation_service, 5);
+  messageDesc(file_zfsilo_v1_operation_service, 6);
 
 /**
  * Which operations, and how many at once.
@@ -306,7 +341,7 @@ export type ListOperationsRequest = Message<"zfsilo.v1.ListOperationsRequest"> &
  * Use `create(ListOperationsRequestSchema)` to create a new message.
  */
 export const ListOperationsRequestSchema: GenMessage<ListOperationsRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_operation_service, 6);
+  messageDesc(file_zfsilo_v1_operation_service, 7);
 
 /**
  * A page of operations.
@@ -334,7 +369,7 @@ export type ListOperationsResponse = Message<"zfsilo.v1.ListOperationsResponse">
  * Use `create(ListOperationsResponseSchema)` to create a new message.
  */
 export const ListOperationsResponseSchema: GenMessage<ListOperationsResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_operation_service, 7);
+  messageDesc(file_zfsilo_v1_operation_service, 8);
 
 /**
  * Which operation.
@@ -355,7 +390,7 @@ export type WatchOperationRequest = Message<"zfsilo.v1.WatchOperationRequest"> &
  * Use `create(WatchOperationRequestSchema)` to create a new message.
  */
 export const WatchOperationRequestSchema: GenMessage<WatchOperationRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_operation_service, 8);
+  messageDesc(file_zfsilo_v1_operation_service, 9);
 
 /**
  * The operation after a change.
@@ -376,7 +411,7 @@ export type WatchOperationResponse = Message<"zfsilo.v1.WatchOperationResponse">
  * Use `create(WatchOperationResponseSchema)` to create a new message.
  */
 export const WatchOperationResponseSchema: GenMessage<WatchOperationResponse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_operation_service, 9);
+  messageDesc(file_zfsilo_v1_operation_service, 10);
 
 /**
  * How far an operation is.

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/orphan_service.proto.
  */
 export const file_zfsilo_v1_orphan_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch56ZnNpbG8vdjEvb3JwaGFuX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSKcAQoGT3JwaGFuEgwKBGhvc3QYASABKAkSIwoEa2luZBgCIAEoDjIVLnpmc2lsby52MS5PcnBoYW5LaW5kEgwKBG5hbWUYAyABKAkSDAoEZ3VpZBgEIAEoCRIuCgpzaW5jZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtkZXNjcmlwdGlvbhgGIAEoCSIiChJMaXN0T3JwaGFuc1JlcXVlc3QSDAoEaG9zdBgBIAEoCSJUChNMaXN0T3JwaGFuc1Jlc3BvbnNlEiIKB29ycGhhbnMYASADKAsyES56ZnNpbG8udjEuT3JwaGFuEhkKEXVucmVhY2hhYmxlX2hvc3RzGAIgAygJImQKE0RlbGV0ZU9ycGhhblJlcXVlc3QSDAoEaG9zdBgBIAEoCRIjCgRraW5kGAIgASgOMhUuemZzaWxvLnYxLk9ycGhhbktpbmQSDAoEbmFtZRgDIAEoCRIMCgRndWlkGAQgASgJIikKFERlbGV0ZU9ycGhhblJlc3BvbnNlEhEKCW9wZXJhdGlvbhgBIAEoCSq8AQoKT3JwaGFuS2luZBIbChdPUlBIQU5fS0lORF9VTlNQRUNJRklFRBAAEhcKE09SUEhBTl9LSU5EX0RBVEFTRVQQARIWChJPUlBIQU5fS0lORF9FWFBPUlQQAhITCg9PUlBIQU5fS0lORF9BQ0wQAxIXChNPUlBIQU5fS0lORF9TRVNTSU9OEAQSGwoXT1JQSEFOX0tJTkRfTk9ERV9SRUNPUkQQBRIVChFPUlBIQU5fS0lORF9NT1VOVBAGMq4BCg1PcnBoYW5TZXJ2aWNlEkwKC0xpc3RPcnBoYW5zEh0uemZzaWxvLnYxLkxpc3RPcnBoYW5zUmVxdWVzdBoeLnpmc2lsby52MS5MaXN0T3JwaGFuc1Jlc3BvbnNlEk8KDERlbGV0ZU9ycGhhbhIeLnpmc2lsby52MS5EZWxldGVPcnBoYW5SZXF1ZXN0Gh8uemZzaWxvLnYxLkRlbGV0ZU9ycGhhblJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Ch56ZnNpbG8vdjEvb3JwaGFuX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSKcAQoGT3JwaGFuEgwKBGhvc3QYASABKAkSIwoEa2luZBgCIAEoDjIVLnpmc2lsby52MS5PcnBoYW5LaW5kEgwKBG5hbWUYAyABKAkSDAoEZ3VpZBgEIAEoCRIuCgpzaW5jZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtkZXNjcmlwdGlvbhgGIAEoCSIiChJMaXN0T3JwaGFuc1JlcXVlc3QSDAoEaG9zdBgBIAEoCSJUChNMaXN0T3JwaGFuc1Jlc3BvbnNlEiIKB29ycGhhbnMYASADKAsyES56ZnNpbG8udjEuT3JwaGFuEhkKEXVucmVhY2hhYmxlX2hvc3RzGAIgAygJImQKE0RlbGV0ZU9ycGhhblJlcXVlc3QSDAoEaG9zdBgBIAEoCRIjCgRraW5kGAIgASgOMhUuemZzaWxvLnYxLk9ycGhhbktpbmQSDAoEbmFtZRgDIAEoCRIMCgRndWlkGAQgASgJIikKFERlbGV0ZU9ycGhhblJlc3BvbnNlEhEKCW9wZXJhdGlvbhgBIAEoCSrWAQoKT3JwaGFuS2luZBIbChdPUlBIQU5fS0lORF9VTlNQRUNJRklFRBAAEhcKE09SUEhBTl9LSU5EX0RBVEFTRVQQARIWChJPUlBIQU5fS0lORF9FWFBPUlQQAhITCg9PUlBIQU5fS0lORF9BQ0wQAxIXChNPUlBIQU5fS0lORF9TRVNTSU9OEAQSGwoXT1JQSEFOX0tJTkRfTk9ERV9SRUNPUkQQBRIVChFPUlBIQU5fS0lORF9NT1VOVBAGEhgKFE9SUEhBTl9LSU5EX1NOQVBTSE9UEAcyrgEKDU9ycGhhblNlcnZpY2USTAoLTGlzdE9ycGhhbnMSHS56ZnNpbG8udjEuTGlzdE9ycGhhbnNSZXF1ZXN0Gh4uemZzaWxvLnYxLkxpc3RPcnBoYW5zUmVzcG9uc2USTwoMRGVsZXRlT3JwaGFuEh4uemZzaWxvLnYxLkRlbGV0ZU9ycGhhblJlcXVlc3QaHy56ZnNpbG8udjEuRGVsZXRlT3JwaGFuUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * One of them.
@@ -35,7 +35,7 @@ export type Orphan = Message<"zfsilo.v1.Orphan"> & {
   kind: OrphanKind;
 
   /**
-   * Dataset, target name, "target initiator", or path.
+   * Dataset, snapshot, target name, "target initiator", or path.
    *
    * @generated from field: string name = 3;
    */
@@ -236,6 +236,13 @@ export const OrphanKind = {
    * @generated from enum value: ORPHAN_KIND_MOUNT = 6;
    */
   MOUNT: 6,
+
+  /**
+   * A snapshot that we took. Deleting it destroys its data.
+   *
+   * @generated from enum value: ORPHAN_KIND_SNAPSHOT = 7;
+   */
+  SNAPSHOT: 7,
 } as const;
 
 /**
