@@ -44,10 +44,7 @@ export class ZfsClones {
     const doing = `clone ${snapshot} to ${dataset}`;
     requireUserProperties(spec.userProperties);
     requireNoBlockSize(spec.options);
-    const source = await this.#snapshots.get(snapshot, o);
-    if (sizeBytes !== undefined && sizeBytes < source.sizeBytes) {
-      throw invalidField("size_bytes", `is less than the ${formatBytes(source.sizeBytes)} of ${snapshot}`);
-    }
+    if (sizeBytes !== undefined) await this.#requireRoom(snapshot, sizeBytes, o);
     const settings = assignments({ ...spec.options, ...spec.userProperties }).flatMap((assignment) => ["-o", assignment]);
     const argv: Argv = ["zfs", "clone", ...settings, snapshot, dataset];
     await this.#reader.tool.run(doing, argv, o);
@@ -56,6 +53,12 @@ export class ZfsClones {
       throw this.#reader.error("internal", `${doing}: its origin is ${made.origin ?? "nothing"} afterwards`);
     }
     return await fitVolume(this.#zfs, this.#reader, made, { sizeBytes: sizeBytes ?? made.sizeBytes, sparse: spec.sparse }, o);
+  }
+
+  async #requireRoom(snapshot: SnapshotName, sizeBytes: Bytes, o: CallOptions): Promise<void> {
+    const source = await this.#snapshots.get(snapshot, o);
+    if (sizeBytes >= source.sizeBytes) return;
+    throw invalidField("size_bytes", `is less than the ${formatBytes(source.sizeBytes)} of ${snapshot}`);
   }
 
   /**

@@ -13,7 +13,7 @@ export interface Fit {
 /** Gives a volume that was made of a snapshot the size and the reservation it is to have. Repeating it is harmless. */
 export async function fitVolume(zfs: Zfs, reader: ZfsReader, made: Zvol, { sizeBytes, sparse }: Fit, o: CallOptions): Promise<Zvol> {
   // Growing first: `refreservation=auto` goes by the size there is.
-  const grown = await zfs.growVolume(made.dataset, sizeBytes, o);
+  const grown = made.sizeBytes === sizeBytes ? made : await zfs.growVolume(made.dataset, sizeBytes, o);
   if (sparse || grown.refreservationBytes >= sizeBytes) return grown;
   const doing = `reserve the size of ${made.dataset}`;
   await reader.tool.run(doing, ["zfs", "set", "refreservation=auto", made.dataset], o);
