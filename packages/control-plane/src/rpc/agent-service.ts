@@ -45,7 +45,7 @@ export function agentService(deps: AgentServiceDeps & { readonly stopping: Abort
       } finally {
         clearInterval(silence);
         stop();
-        link.close(new Error("the stream of the agent has ended"));
+        link.close(new StorageError("unavailable", "the stream of the agent has ended"));
       }
     },
   };
@@ -80,12 +80,12 @@ async function readAll(incoming: AsyncIterator<ServeRequest>, link: AgentLink, r
   try {
     for (;;) {
       const next = await incoming.next();
-      if (next.done === true) throw new Error("the agent ended its stream");
+      if (next.done === true) throw new StorageError("unavailable", "the agent ended its stream");
       link.receive(next.value);
       await received(next.value);
     }
   } catch (error) {
-    link.close(error instanceof Error ? error : new Error(String(error)));
+    link.close(error instanceof StorageError ? error : new StorageError("unavailable", "the stream of the agent broke", { cause: error }));
   }
 }
 

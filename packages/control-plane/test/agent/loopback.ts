@@ -9,6 +9,7 @@ import { AgentExecutor } from "../../src/machines/agent/agent-executor.ts";
 import { AgentHub } from "../../src/machines/agent/agent-hub.ts";
 import { agentService } from "../../src/rpc/agent-service.ts";
 import { RpcServer } from "../../src/rpc/server.ts";
+import { cable } from "./cuttable.ts";
 import { callInterceptor } from "../../src/rpc/interceptors/call.ts";
 
 const log = createLogger((process.env["ZFSILO_TEST_LOG"] as "debug" | undefined) ?? "silent");
@@ -28,6 +29,8 @@ export interface Served {
   readonly ended: Promise<unknown>;
   /** Breaks the connection, as a cable that is pulled and a kernel that noticed. */
   breakConnection(): void;
+  /** Both ends hear nothing any more. */
+  freeze(): void;
 }
 
 export async function loopback(heartbeatMs = 10_000): Promise<Loopback> {
@@ -57,7 +60,8 @@ export async function loopback(heartbeatMs = 10_000): Promise<Loopback> {
     },
   });
   const { port } = await server.start({ host: "127.0.0.1", port: 0 });
-  const baseUrl = `http://127.0.0.1:${port}`;
+  const line = await cable(() => port);
+  const baseUrl = `http://127.0.0.1:${line.port}`;
   return {
     host,
     hub,
@@ -77,9 +81,10 @@ export async function loopback(heartbeatMs = 10_000): Promise<Loopback> {
       void ended.then(() => {
         sessionManager.abort();
       });
-      return { welcomed, ended, breakConnection: () => { sessionManager.abort(); } };
+      return { welcomed, ended, breakConnection: () => { sessionManager.abort(); }, freeze: () => { line.freeze(); } };
     },
     async [Symbol.asyncDispose]() {
+      await line[Symbol.asyncDispose]();
       await server.stop(1_000);
     },
   };

@@ -67,6 +67,7 @@ export class AgentHub {
         hint: "Two processes hold the same credential. Stop one; if you do not know the other, revoke the agent and enrol it anew.",
       });
     }
-    before.close(new Error(sameProcess ? "the agent has connected again" : "the agent did not answer, and another took its place"));
+    const why = sameProcess ? "the agent has connected again" : "the agent did not answer, and another took its place";
+    before.close(new StorageError("aborted", why));
   }
 }

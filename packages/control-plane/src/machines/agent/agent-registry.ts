@@ -1,5 +1,5 @@
 import type { ServeRequest } from "@zfsilo/api";
-import { StorageError, type HostId, type Logger } from "@zfsilo/lib";
+import { KeyedMutex, StorageError, type HostId, type Logger } from "@zfsilo/lib";
 import type { AgentRecord, HostRecord } from "../../store/model.ts";
 import type { AgentStore, HostStore } from "../../store/stores.ts";
 import { AgentHub, type AgentObserver } from "./agent-hub.ts";
@@ -31,6 +31,7 @@ export class AgentRegistry implements AgentObserver, AsyncDisposable {
   readonly hub: AgentHub;
   readonly #options: AgentRegistryOptions;
   readonly #agents = new Map<HostId, AgentRecord>();
+  readonly #turns = new KeyedMutex();
   readonly #rotations = new Map<HostId, () => void>();
   readonly #timer: NodeJS.Timeout;
   #writing: Promise<unknown> = Promise.resolve();
@@ -67,14 +68,17 @@ export class AgentRegistry implements AgentObserver, AsyncDisposable {
     }
     refuseOtherConnection(host);
     // It was written down over there, so the one before is not needed any more.
-    if (agent.nextCredential === hash) await this.#put({ ...agent, credential: hash, nextCredential: "" });
+    if (agent.nextCredential === hash) await this.#change(host.id, () => ({ credential: hash, nextCredential: "" }));
     return host.id;
   }
 
   /** From now on this credential, and no other, opens the host's stream. */
   async enrol(host: HostId, credential: string, nodeName: string): Promise<void> {
     const before = this.#agents.get(host);
-    if (before?.credential === credential && before.revokedAt === undefined) return;
+    if (before?.credential === credential) {
+      if (before.revokedAt === undefined) return;
+      throw new StorageError("precondition", `enrol the agent of hosts/${host}: its credential was revoked`, { hint: "Remove the agent's credential file." });
+    }
     await this.#put({
       hostId: host,
       credential,
@@ -94,7 +98,7 @@ export class AgentRegistry implements AgentObserver, AsyncDisposable {
     const agent = this.#agents.get(host);
     if (agent === undefined) throw noAgent(host);
     if (agent.revokedAt === undefined) {
-      await this.#put({ ...agent, nextCredential: "", revokedAt: new Date(), problem: undefined });
+      await this.#change(host, () => ({ nextCredential: "", revokedAt: new Date(), problem: undefined }));
       this.#options.log.warn({ host }, "agent revoked");
     }
     this.hub.drop(host, new StorageError("unauthenticated", "the agent's credential was revoked"));
@@ -131,10 +135,10 @@ export class AgentRegistry implements AgentObserver, AsyncDisposable {
       const { credentialSha256 } = message.value;
       // Unasked, it would let whoever took the stream over keep the host.
       if (!this.#rotations.has(host) || !isCredentialHash(credentialSha256)) return;
-      await this.#put({ ...agent, nextCredential: credentialSha256 });
+      await this.#change(host, () => ({ nextCredential: credentialSha256 }));
       link.send({ case: "credentialAccepted", value: {} });
     } else if (message.case === "credentialInUse" && agent.nextCredential !== "") {
-      await this.#put({ ...agent, credential: agent.nextCredential, nextCredential: "", problem: undefined });
+      await this.#change(host, ({ nextCredential }) => ({ credential: nextCredential, nextCredential: "", problem: undefined }));
       this.#options.log.info({ host }, "agent credential rotated");
       this.#rotations.get(host)?.();
     }
@@ -146,9 +150,8 @@ export class AgentRegistry implements AgentObserver, AsyncDisposable {
   }
 
   attached(host: HostId, link: AgentLink): void {
-    const agent = this.#agents.get(host);
     const { version, nodeName } = link.identity;
-    if (agent !== undefined) this.#background(this.#put({ ...agent, version, nodeName, lastSeenAt: link.lastSeen }));
+    this.#background(this.#change(host, () => ({ version, nodeName, lastSeenAt: link.lastSeen })));
     this.#options.log.info({ host, version, nodeName }, "agent connected");
     this.#options.answers.seen(host, true);
     this.#options.onAttached(host);
@@ -184,11 +187,26 @@ export class AgentRegistry implements AgentObserver, AsyncDisposable {
 
   #problem(host: HostId, reason: string, message: string): void {
     this.#options.log.error({ host, problem: reason }, message);
+    const problem = { reason, message, observedAt: new Date() };
+    // Whoever holds the copy tries again and again: once is enough to write.
+    this.#background(this.#change(host, (agent) => (agent.problem?.reason === reason ? undefined : { problem })));
+  }
+
+  /** One change of a record at a time, each made of what the one before left. */
+  async #change(host: HostId, make: (agent: AgentRecord) => Partial<AgentRecord> | undefined): Promise<void> {
+    using _turn = await this.#turns.acquire(host);
     const agent = this.#agents.get(host);
-    if (agent !== undefined) this.#background(this.#put({ ...agent, problem: { reason, message, observedAt: new Date() } }));
+    const change = agent && make(agent);
+    if (agent === undefined || change === undefined) return;
+    await this.#write({ ...agent, ...change });
   }
 
   async #put(agent: AgentRecord): Promise<void> {
+    using _turn = await this.#turns.acquire(agent.hostId);
+    await this.#write(agent);
+  }
+
+  async #write(agent: AgentRecord): Promise<void> {
     await this.#options.agents.put(agent);
     this.#agents.set(agent.hostId, agent);
   }

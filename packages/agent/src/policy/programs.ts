@@ -1,0 +1,116 @@
+import type { Shape } from "./shape.ts";
+
+/** An operand that is a path to look at: it must be a device, or lie below an allowed root. */
+export type PathRule = "device" | "below-roots" | "device-or-below-roots";
+
+export interface Rule extends Shape {
+  /** For operands by index. Negative ones count from the end. */
+  readonly paths?: Readonly<Record<number, PathRule>>;
+}
+
+const component = "[A-Za-z0-9_.:][A-Za-z0-9_.:-]*";
+const dataset = new RegExp(`^[A-Za-z][A-Za-z0-9_.:-]*(?:/${component})*$`);
+const snapshotText = `[A-Za-z][A-Za-z0-9_.:-]*(?:/${component})*@${component}`;
+const snapshot = new RegExp(`^${snapshotText}$`);
+const datasetOrSnapshot = new RegExp(`^[A-Za-z][A-Za-z0-9_.:-]*(?:/${component})*(?:@${component})?$`);
+const pool = /^[A-Za-z][A-Za-z0-9_.:-]*$/;
+/** `mountpoint` of a dataset could put it over /etc, and some others run or hide things: only what volumes need. */
+const assignment =
+  /^(?:mountpoint=none|canmount=off|zfsilo:[a-z-]+=[^\0]{0,1024}|(?:volsize|volblocksize|reservation|refreservation|quota|refquota|compression|sync|logbias|primarycache|secondarycache|copies|dedup|checksum|snapdev)=[A-Za-z0-9_.,-]+)$/;
+const names = /^[a-z0-9_:,@#-]+$/i;
+const number = /^\d+$/;
+const tag = /^[A-Za-z0-9_.:-]+$/;
+const iqn = /^(?:iqn|eui|naa)\.[a-z0-9.:-]{1,220}$/;
+const portal = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.%a-z]+\]):\d{1,5}$/i;
+const path = /^\/[^\0]*$/;
+const uuid = /^[0-9a-f-]{36}$/i;
+const listing = { "-o": names, "-t": names, "-d": number, "-s": names, "-S": names } as const;
+
+/**
+ * Everything a control plane may run (packages/host/COMMANDS.md). What is missing on purpose: -f and -R of any zfs
+ * subcommand, `zpool` commands that change a pool, `zfs mount` and `share`, -F of mkfs, interpreters of every kind.
+ */
+export const programs: Readonly<Record<string, readonly Rule[]>> = {
+  zfs: [
+    { words: ["version"] },
+    { words: ["get"], flags: ["-H", "-p", "-Hp", "-r"], options: listing, operands: [names], rest: datasetOrSnapshot },
+    { words: ["list"], flags: ["-H", "-p", "-Hp", "-r"], options: listing, rest: datasetOrSnapshot },
+    { words: ["create"], flags: ["-s"], options: { "-V": number, "-o": assignment }, operands: [dataset] },
+    { words: ["set"], operands: [assignment], rest: new RegExp(`${assignment.source}|${dataset.source}`) },
+    { words: ["inherit"], operands: [/^zfsilo:[a-z-]+$|^(?:compression|sync|logbias|primarycache|secondarycache|copies|dedup|checksum)$/, dataset] },
+    { words: ["destroy"], flags: ["-d"], operands: [datasetOrSnapshot] },
+    { words: ["snapshot"], options: { "-o": assignment }, operands: [snapshot], rest: snapshot },
+    { words: ["clone"], options: { "-o": assignment }, operands: [snapshot, dataset] },
+    { words: ["promote"], operands: [dataset] },
+    { words: ["rename"], operands: [datasetOrSnapshot, datasetOrSnapshot] },
+    { words: ["hold"], operands: [tag, snapshot], rest: snapshot },
+    { words: ["release"], operands: [tag, snapshot], rest: snapshot },
+    { words: ["holds"], flags: ["-H", "-p", "-Hp"], operands: [snapshot], rest: snapshot },
+    { words: ["rollback"], flags: ["-r"], operands: [snapshot] },
+    { words: ["send"], flags: ["-c", "-L", "-e", "-w", "-p", "-P", "-v", "-n", "-nvP", "-nP"], options: { "-i": new RegExp(`^(?:${snapshotText}|@${component})$`), "-t": /^[0-9a-f-]+$/ }, rest: snapshot },
+    { words: ["receive"], flags: ["-s", "-u", "-A"], options: { "-o": assignment, "-x": names }, operands: [datasetOrSnapshot] },
+    { words: ["diff"], flags: ["-H", "-F", "-t"], operands: [snapshot], rest: datasetOrSnapshot },
+  ],
+  zpool: [
+    { words: ["version"] },
+    { words: ["list"], flags: ["-H", "-p", "-Hp", "-v"], options: { "-o": names }, rest: pool },
+    { words: ["get"], flags: ["-H", "-p", "-Hp"], options: { "-o": names }, operands: [names], rest: pool },
+    { words: ["status"], flags: ["-p", "-P", "-x", "-v", "-s", "-t", "-j"], rest: pool },
+  ],
+  iscsiadm: [
+    { flags: ["--version"], required: ["--version"] },
+    { flags: ["--login"], options: { "-m": /^node$/, "-T": iqn, "-p": portal, "-I": tag }, required: ["-m", "-T", "-p", "--login"] },
+    { flags: ["--logout"], options: { "-m": /^node$/, "-T": iqn, "-p": portal, "-I": tag }, required: ["-m", "-T", "--logout"] },
+    { flags: ["--rescan"], options: { "-m": /^session$/, "-r": number }, required: ["-m", "-r", "--rescan"] },
+  ],
+  udevadm: [
+    { words: ["settle"], flags: ["--timeout=5"] },
+    { words: ["trigger"], flags: ["--action=change"], operands: [/^\/dev\/zd\d+$/], rest: /^\/dev\/zd\d+$/ },
+  ],
+  modprobe: [{ operands: [/^(?:target_core_mod|target_core_iblock|iscsi_target_mod|iscsi_tcp|zfs|xfs|ext4)$/] }],
+  blkid: [{ flags: ["-p"], options: { "-o": /^export$/ }, required: ["-p", "-o"], operands: [path], paths: { 0: "device" } }],
+  cmp: [{ options: { "-n": number }, operands: [path, /^\/dev\/zero$/], paths: { 0: "device" } }],
+  "mkfs.ext4": [
+    { flags: ["-V"], required: ["-V"] },
+    {
+      flags: ["-q"],
+      options: { "-U": uuid, "-E": /^nodiscard,lazy_itable_init=1$/, "-b": number, "-i": number, "-I": number, "-m": number, "-N": number },
+      required: ["-q", "-U"],
+      operands: [path],
+      paths: { 0: "device" },
+    },
+  ],
+  "mkfs.xfs": [
+    { flags: ["-V"], required: ["-V"] },
+    {
+      flags: ["-q", "-K"],
+      options: { "-m": new RegExp(`^uuid=${uuid.source.slice(1)}`, "i"), "-b": /^size=\d+$/, "-i": /^size=\d+$/, "-s": /^size=\d+$/ },
+      required: ["-q", "-m"],
+      operands: [path],
+      paths: { 0: "device" },
+    },
+  ],
+  e2fsck: [{ flags: ["-p", "-f"], required: ["-p"], operands: [path], paths: { 0: "device" } }],
+  xfs_repair: [{ flags: ["-n"], required: ["-n"], operands: [path], paths: { 0: "device" } }],
+  xfs_admin: [{ options: { "-U": /^(?:generate|[0-9a-f-]{36})$/i }, flags: ["-u"], operands: [path], paths: { 0: "device" } }],
+  tune2fs: [{ options: { "-U": uuid }, required: ["-U"], operands: [path], paths: { 0: "device" } }],
+  resize2fs: [{ operands: [path], paths: { 0: "device" } }],
+  dumpe2fs: [{ flags: ["-h"], required: ["-h"], operands: [path], paths: { 0: "device" } }],
+  xfs_growfs: [{ operands: [path], paths: { 0: "below-roots" } }],
+  xfs_info: [{ operands: [path], paths: { 0: "device-or-below-roots" } }],
+  stat: [{ flags: ["-f"], options: { "-c": /^[%A-Za-z/]+$/ }, required: ["-f", "-c"], operands: [path], paths: { 0: "below-roots" } }],
+  fsfreeze: [{ flags: ["-f", "-u", "--freeze", "--unfreeze"], operands: [path], paths: { 0: "below-roots" } }],
+  mount: [
+    {
+      options: { "-t": /^(?:ext4|xfs)$/, "-o": /^r[wo](?:,[a-z0-9_=-]+)*$/ },
+      required: ["-t", "-o"],
+      operands: [path, path],
+      paths: { 0: "device", 1: "below-roots" },
+    },
+    { flags: ["--bind"], required: ["--bind"], operands: [path, path], paths: { 0: "device-or-below-roots", 1: "below-roots" } },
+    { options: { "-o": /^remount,bind,ro$/ }, required: ["-o"], operands: [path], paths: { 0: "below-roots" } },
+  ],
+  umount: [{ operands: [path], paths: { 0: "below-roots" } }],
+  date: [{ operands: [/^\+%s\.%N$/] }],
+  perl: [{ flags: ["-v"], required: ["-v"] }],
+};
