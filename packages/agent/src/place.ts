@@ -1,4 +1,4 @@
-import { CommandError, LocalExecutor, missingProgramHint, systemPath, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult, type RunOptions, type RunResult } from "@zfsilo/command";
+import { CommandError, LocalExecutor, missingProgramHint, systemPath, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult, type PipeOptions, type PipeResult, type RunOptions, type RunResult, type StreamOptions } from "@zfsilo/command";
 import { access, constants } from "node:fs/promises";
 
 /**
@@ -48,14 +48,15 @@ class PlacedExecutor implements Executor {
   }
 
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
-    const [program, ...args] = argv;
-    const found = await this.#find(program);
-    // nsenter and chroot would end with 127 and a text of their own, which looks like the program's.
-    if (found === undefined) {
-      const hint = missingProgramHint(this.host, argv);
-      throw new CommandError("precondition", this.host, argv, "not_started", new Error("no such program on the host"), hint);
-    }
-    return await this.#inner.run([...this.#placement.prefix, found, ...args], options);
+    return await this.#inner.run(await this.#within(argv), options);
+  }
+
+  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    yield* this.#inner.stream(await this.#within(argv), options);
+  }
+
+  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
+    return await this.#inner.pipe(await this.#within(producer), await this.#within(consumer), options);
   }
 
   async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {
@@ -65,6 +66,15 @@ class PlacedExecutor implements Executor {
 
   async close(): Promise<void> {
     await this.#inner.close();
+  }
+
+  /** nsenter and chroot would end with 127 and a text of their own, which looks like the program's: it is looked for before. */
+  async #within(argv: Argv): Promise<Argv> {
+    const [program, ...args] = argv;
+    const found = await this.#find(program);
+    if (found !== undefined) return [...this.#placement.prefix, found, ...args];
+    const hint = missingProgramHint(this.host, argv);
+    throw new CommandError("precondition", this.host, argv, "not_started", new Error("no such program on the host"), hint);
   }
 
   async #find(program: string): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 import type { Argv } from "@zfsilo/command";
 import { RefusalError } from "../refusal.ts";
 import { assertNormal, type AllowedRoots } from "./paths.ts";
-import { programs, type PathRule, type Rule } from "./programs.ts";
+import { freeze, programs, type PathRule, type Rule } from "./programs.ts";
 import { fits, operandsOf } from "./shape.ts";
 
 /** Plain block devices and the names udev gives them. */
@@ -10,6 +10,12 @@ const device = /^\/dev\/(?:(?:sd|vd)[a-z]+\d*|zd\d+(?:p\d+)?|nvme\d+n\d+(?:p\d+)
 /** Which commands are allowed. Throws RefusalError for every other. */
 export async function checkCommand(argv: Argv, roots: AllowedRoots, signal: AbortSignal): Promise<void> {
   const [program, ...args] = argv;
+  if (program === "systemd-run") {
+    const place = freeze.exec(args.join("\n"))?.groups?.["path"];
+    if (place === undefined) throw new RefusalError("these arguments of systemd-run");
+    await roots.assertBelow(place, signal);
+    return;
+  }
   const rules = Object.hasOwn(programs, program) ? programs[program] : undefined;
   if (rules === undefined) throw new RefusalError(`the program ${JSON.stringify(program.slice(0, 80))}`);
   const rule = rules.find((candidate) => fits(candidate, args));

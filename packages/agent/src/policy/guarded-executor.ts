@@ -1,4 +1,4 @@
-import { batchArgv, checkArgv, checkFileOperations, CommandError, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult, type RunOptions, type RunResult } from "@zfsilo/command";
+import { batchArgv, checkArgv, checkFileOperations, CommandError, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult, type PipeOptions, type PipeResult, type RunOptions, type RunResult, type StreamOptions } from "@zfsilo/command";
 import { StorageError, type Logger } from "@zfsilo/lib";
 import { refusedBatch, refusedCommand, RefusalError } from "../refusal.ts";
 import { checkCommand } from "./commands.ts";
@@ -30,8 +30,22 @@ export class GuardedExecutor implements Executor {
 
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
     checkArgv(this.host, argv);
-    await this.#guard(argv, () => checkCommand(argv, this.#roots, options.signal), (cause) => refusedCommand(this.host, argv, cause));
+    await this.#guardCommand(argv, options);
     return await this.#inner.run(argv, options);
+  }
+
+  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    checkArgv(this.host, argv);
+    await this.#guardCommand(argv, options);
+    yield* this.#inner.stream(argv, options);
+  }
+
+  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
+    for (const argv of [producer, consumer]) {
+      checkArgv(this.host, argv);
+      await this.#guardCommand(argv, options);
+    }
+    return await this.#inner.pipe(producer, consumer, options);
   }
 
   async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {
@@ -45,6 +59,10 @@ export class GuardedExecutor implements Executor {
 
   async close(): Promise<void> {
     await this.#inner.close();
+  }
+
+  #guardCommand(argv: Argv, { signal }: CallOptions): Promise<void> {
+    return this.#guard(argv, () => checkCommand(argv, this.#roots, signal), (cause) => refusedCommand(this.host, argv, cause));
   }
 
   /** Looking whether something is allowed changes nothing, so a failure of that leaves nothing done either. */

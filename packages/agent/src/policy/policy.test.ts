@@ -56,6 +56,14 @@ beforeEach(() => {
 const uuid = "6f1b0a52-35a8-4d5c-9a1e-0c4d1e2f3a4b";
 const iqn = "iqn.2026-01.io.zfsilo:0123456789abcdef";
 
+function freezing(place: string): Argv {
+  return [
+    ...(["systemd-run", "--collect", "--unit=zfsilo-freeze-0123456789abcdef", "--property=Type=exec"] as const),
+    ...[`--property=AssertPathIsMountPoint=${place}`, "--property=TimeoutStartSec=10", "--property=TimeoutStopSec=10"],
+    ...[`--property=ExecStartPre=fsfreeze --freeze ${place}`, `--property=ExecStopPost=-fsfreeze --unfreeze ${place}`, "sleep", "10"],
+  ];
+}
+
 /** One of each shape of packages/host/COMMANDS.md. */
 const allowed: readonly Argv[] = [
   ["zfs", "version"],
@@ -99,10 +107,20 @@ const allowed: readonly Argv[] = [
   ["mount", "-o", "remount,bind,ro", "/mnt/b"],
   ["umount", "/mnt/a"],
   ["date", "+%s.%N"],
+  ["zfs", "create", "-V", "1048576", "-o", "encryption=aes-256-gcm", "-o", "keyformat=hex", "-o", "keylocation=prompt", "tank/a"],
+  ["zfs", "load-key", "-n", "tank/a"],
+  ["fsfreeze", "--unfreeze", "/mnt/a"],
+  ["systemctl", "stop", "zfsilo-freeze-0123456789abcdef.service"],
+  freezing("/mnt/a"),
   ["perl", "-v"],
 ];
 
 const forbidden: readonly Argv[] = [
+  freezing("/"),
+  freezing("/etc"),
+  freezing("/mnt/a /etc"),
+  ["systemd-run", "id"],
+  ["systemctl", "stop", "sshd.service"],
   ["sh", "-c", "id"],
   ["bash"],
   ["/usr/sbin/zfs", "version"],

@@ -16,7 +16,7 @@ const datasetOrSnapshot = new RegExp(`^[A-Za-z][A-Za-z0-9_.:-]*(?:/${component})
 const pool = /^[A-Za-z][A-Za-z0-9_.:-]*$/;
 /** `mountpoint` of a dataset could put it over /etc, and some others run or hide things: only what volumes need. */
 const assignment =
-  /^(?:mountpoint=none|canmount=off|zfsilo:[a-z-]+=[^\0]{0,1024}|(?:volsize|volblocksize|reservation|refreservation|quota|refquota|compression|sync|logbias|primarycache|secondarycache|copies|dedup|checksum|snapdev)=[A-Za-z0-9_.,-]+)$/;
+  /^(?:mountpoint=none|canmount=off|encryption=[a-z0-9-]+|keyformat=(?:raw|hex)|keylocation=(?:prompt|file:\/\/\/[^\0]+)|zfsilo:[a-z-]+=[^\0]{0,1024}|(?:volsize|volblocksize|reservation|refreservation|quota|refquota|compression|sync|logbias|primarycache|secondarycache|copies|dedup|checksum|snapdev)=[A-Za-z0-9_.,-]+)$/;
 const names = /^[a-z0-9_:,@#-]+$/i;
 const number = /^\d+$/;
 const tag = /^[A-Za-z0-9_.:-]+$/;
@@ -25,6 +25,13 @@ const portal = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.%a-z]+\]):\d{1,5}$/i;
 const path = /^\/[^\0]*$/;
 const uuid = /^[0-9a-f-]{36}$/i;
 const listing = { "-o": names, "-t": names, "-d": number, "-s": names, "-S": names } as const;
+
+/**
+ * `systemd-run` runs anything: this is the one command line of it that there is, a freeze that thaws by itself. Its
+ * arguments joined by newlines; the path in it is the same each time.
+ */
+export const freeze =
+  /^--collect\n--unit=zfsilo-freeze-[0-9a-f]{16}\n--property=Type=exec\n--property=AssertPathIsMountPoint=(?<path>\/[A-Za-z0-9_.:@,=+~/-]+)\n--property=TimeoutStartSec=\d+\n--property=TimeoutStopSec=\d+\n--property=ExecStartPre=fsfreeze --freeze \k<path>\n--property=ExecStopPost=-fsfreeze --unfreeze \k<path>\nsleep\n\d+$/;
 
 /**
  * Everything a control plane may run (packages/host/COMMANDS.md). What is missing on purpose: -f and -R of any zfs
@@ -46,6 +53,8 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
     { words: ["hold"], operands: [tag, snapshot], rest: snapshot },
     { words: ["release"], operands: [tag, snapshot], rest: snapshot },
     { words: ["holds"], flags: ["-H", "-p", "-Hp"], operands: [snapshot], rest: snapshot },
+    { words: ["load-key"], flags: ["-n"], operands: [dataset] },
+    { words: ["unload-key"], operands: [dataset] },
     { words: ["rollback"], flags: ["-r"], operands: [snapshot] },
     { words: ["send"], flags: ["-c", "-L", "-e", "-w", "-p", "-P", "-v", "-n", "-nvP", "-nP"], options: { "-i": new RegExp(`^(?:${snapshotText}|@${component})$`), "-t": /^[0-9a-f-]+$/ }, rest: snapshot },
     { words: ["receive"], flags: ["-s", "-u", "-A"], options: { "-o": assignment, "-x": names }, operands: [datasetOrSnapshot] },
@@ -100,6 +109,7 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
   xfs_info: [{ operands: [path], paths: { 0: "device-or-below-roots" } }],
   stat: [{ flags: ["-f"], options: { "-c": /^[%A-Za-z/]+$/ }, required: ["-f", "-c"], operands: [path], paths: { 0: "below-roots" } }],
   fsfreeze: [{ flags: ["-f", "-u", "--freeze", "--unfreeze"], operands: [path], paths: { 0: "below-roots" } }],
+  systemctl: [{ words: ["stop"], operands: [/^zfsilo-freeze-[0-9a-f]{16}\.service$/] }],
   mount: [
     {
       options: { "-t": /^(?:ext4|xfs)$/, "-o": /^r[wo](?:,[a-z0-9_=-]+)*$/ },

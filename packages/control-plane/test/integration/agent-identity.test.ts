@@ -161,7 +161,7 @@ describe("a credential", () => {
     const file = await (await copyOf("give"))("forged", (identity) => ({ ...identity, host: "hosts/take" }));
     system.agent("forged", { credentialFile: file });
     await until("it is refused", () => said("its credential is that of another host"));
-    expect((await system.host("give"))["agentStatus"]).toMatchObject({ problem: { reason: "AGENT_IDENTITY_MISMATCH" } });
+    await until("it is shown", async () => JSON.stringify(await system.host("give")).includes("AGENT_IDENTITY_MISMATCH"));
     expect(await online("take")).toBe(false);
   });
 
@@ -169,7 +169,7 @@ describe("a credential", () => {
     await joined("give");
     system.agent("copy", { credentialFile: await (await copyOf("give"))("copy") });
     await until("the copy is refused", () => said("is served by another agent, which is alive"));
-    expect((await system.host("give"))["agentStatus"]).toMatchObject({ problem: { reason: "AGENT_CONTESTED" } });
+    await until("it is shown", async () => JSON.stringify(await system.host("give")).includes("AGENT_CONTESTED"));
     expect(await online("give")).toBe(true);
     await call("RotateAgentCredential", { name: "hosts/give" });
     expect((await system.host("give"))["agentStatus"]).not.toHaveProperty("problem");
@@ -210,7 +210,7 @@ describe("a host that an agent serves", () => {
     await system.service.volume("v", "connected");
     const refused = system.service.call("VolumeService/StageVolume", { name: "volumes/v", host: "hosts/take", stagingPath: "/mnt/v" });
     await expect(refused).rejects.toThrow(/^permission_denied: /);
-    expect(said("the agent's policy does not allow it: mkdir /mnt/v")).toBe(true);
+    expect(said("the agent's policy does not allow it")).toBe(true);
   });
 
   it("is offline while its agent is away, and says so to whoever needs it", async () => {
