@@ -1,7 +1,8 @@
-import type { HostPath } from "@zfsilo/host";
+import type { CheckResult, HostPath, SnapshotName } from "@zfsilo/host";
+import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { CurrentLab, Lab } from "./lab.ts";
+import type { CurrentLab, Lab, Volume } from "./lab.ts";
 import { refusal } from "./refusal.ts";
 
 export function freezeContract(current: CurrentLab): void {
@@ -20,6 +21,23 @@ export function freezeContract(current: CurrentLab): void {
       await writing;
       expect(await freezer.thaw(path, o)).toBe(false);
       await write(lab, path, "after");
+    });
+
+    it("makes a snapshot clean, where one of a running writer has its journal to recover", async () => {
+      const lab = current();
+      const { freezer, o } = lab;
+      const { path, volume } = await mountedVolume(lab, "clean");
+      await write(lab, path, "before");
+      const running = await lab.snapshot(volume, "running");
+      await freezer.freeze(path, { limitSeconds: 60 }, o);
+      lab.defer(async () => { await freezer.thaw(path, o); });
+      const frozen = await lab.snapshot(volume, "frozen");
+      expect(await freezer.thaw(path, o)).toBe(true);
+      const recovered = await checkClone(lab, running.name);
+      expect(recovered.output).toMatch(/recovering journal/);
+      const clean = await checkClone(lab, frozen.name);
+      expect(clean).toMatchObject({ state: "clean" });
+      expect(clean.output).not.toMatch(/recovering journal/);
     });
 
     it("ends by itself at the limit, and the thaw tells that it came too late", async () => {
@@ -63,10 +81,20 @@ async function write(lab: Lab, path: HostPath, content: string): Promise<void> {
 }
 
 async function mounted(lab: Lab, name: string): Promise<HostPath> {
-  const { device } = await lab.connected();
-  const uuid = crypto.randomUUID();
-  await lab.filesystems.make({ device: device.path, type: "ext4", uuid, options: {} }, lab.o);
-  const target = lab.place(name);
-  await lab.mounts.mountDevice({ device: device.path, target, type: "ext4", options: [], readOnly: false }, lab.o);
-  return target;
+  return (await mountedVolume(lab, name)).path;
+}
+
+async function mountedVolume(lab: Lab, name: string): Promise<{ path: HostPath; volume: Volume }> {
+  const { device, volume } = await lab.connected();
+  await lab.filesystems.make({ device: device.path, type: "ext4", uuid: randomUUID(), options: {} }, lab.o);
+  const path = lab.place(name);
+  await lab.mounts.mountDevice({ device: device.path, target: path, type: "ext4", options: [], readOnly: false }, lab.o);
+  return { path, volume };
+}
+
+/** Checks a clone's filesystem on the target itself, where nothing has mounted it. */
+async function checkClone(lab: Lab, snapshot: SnapshotName): Promise<CheckResult> {
+  const { dataset } = await lab.clone(snapshot);
+  await lab.zvols.awaitZvolDevice(dataset, lab.o);
+  return await lab.targetFilesystems.check(lab.zvols.zvolPath(dataset), "ext4", lab.o);
 }
