@@ -35,6 +35,7 @@ export {
 } from "./zfs/encryption.ts";
 export { childOf, parentOf, parseDatasetName, parsePoolName, poolOf, type DatasetName, type PoolName } from "./zfs/names.ts";
 export {
+  isZfsOptionName,
   parseZfsOptions,
   requireMutableZfsOptions,
   zfsOptions,

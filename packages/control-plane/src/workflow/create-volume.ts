@@ -8,6 +8,7 @@ import { hostId, volumeHandle, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { encryptionContext, encryptionSpec, namingKeyFile } from "./encryption.ts";
 import { ownerOf } from "./ownership.ts";
+import { namingOption } from "./zfs-options.ts";
 
 /** What a volume is made with, however its first content comes into it. */
 export const volumeFields = {
@@ -122,7 +123,7 @@ async function createUnderParent(machine: Machine, c: CreateVolumeContext, deps:
     userProperties: { "zfsilo:volume": c.volumeId, "zfsilo:cluster": deps.clusterId },
   };
   try {
-    return await withParent(machine, c, () => zfs.createVolume(spec, { signal }), signal);
+    return await namingOption(() => withParent(machine, c, () => zfs.createVolume(spec, { signal }), signal));
   } catch (error) {
     if (reasonOf(error) !== "already_exists") throw error;
     // The handle in its name was made up for this operation: with our marks on it, it is what this step made before.

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { getOwnZvol } from "./ownership.ts";
+import { namingOption } from "./zfs-options.ts";
 
 const context = z.object({ volumeId, zfsOptions: z.record(z.string(), z.string()) });
 
@@ -15,7 +16,7 @@ export const setVolumeOptions = forward<z.infer<typeof context>, WorkflowDeps>("
       const volume = await deps.volumes.get(volumeId);
       const machine = await deps.machines.get(volume.hostId);
       const { dataset } = await getOwnZvol(machine, volume, deps, signal);
-      await machine.zfs.setProperties(dataset, parseZfsOptions(zfsOptions), {}, { signal });
+      await namingOption(() => machine.zfs.setProperties(dataset, parseZfsOptions(zfsOptions), {}, { signal }));
       return undefined;
     },
   },
