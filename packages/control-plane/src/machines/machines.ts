@@ -1,12 +1,15 @@
 import {
   BlockDevices,
   Filesystems,
+  Freezer,
   Iscsi,
   LioTarget,
   Mounts,
   parseHostPath,
   Zfs,
   ZfsClones,
+  ZfsCopies,
+  ZfsRanges,
   ZfsKeys,
   ZfsSnapshots,
   Zpools,
@@ -23,6 +26,8 @@ export interface Machine {
   readonly zfs: Zfs;
   readonly snapshots: ZfsSnapshots;
   readonly clones: ZfsClones;
+  readonly copies: ZfsCopies;
+  readonly ranges: ZfsRanges;
   readonly zpools: Zpools;
   readonly keys: ZfsKeys;
   readonly lio: LioTarget;
@@ -30,6 +35,7 @@ export interface Machine {
   readonly devices: BlockDevices;
   readonly filesystems: Filesystems;
   readonly mounts: Mounts;
+  readonly freezer: Freezer;
 }
 
 interface Kept {
@@ -91,6 +97,8 @@ export function machineOn(executor: Executor, roots: readonly HostPath[]): Machi
     zfs: new Zfs(executor),
     snapshots: new ZfsSnapshots(executor),
     clones: new ZfsClones(executor),
+    copies: new ZfsCopies(executor),
+    ranges: new ZfsRanges(executor),
     zpools: new Zpools(executor),
     keys: new ZfsKeys(executor),
     lio: new LioTarget(executor),
@@ -98,5 +106,6 @@ export function machineOn(executor: Executor, roots: readonly HostPath[]): Machi
     devices: new BlockDevices(executor, iscsi),
     filesystems: new Filesystems(executor),
     mounts: new Mounts(executor, { roots }),
+    freezer: new Freezer(executor, { roots }),
   };
 }

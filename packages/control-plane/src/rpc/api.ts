@@ -39,7 +39,7 @@ export interface ApiOptions {
   readonly hosts: HostServiceDeps;
   readonly operations: Omit<OperationServiceDeps, "stopping">;
   readonly volumes: ServiceImpl<typeof VolumeService>;
-  readonly snapshots: Partial<ServiceImpl<typeof SnapshotService>>;
+  readonly snapshots: ServiceImpl<typeof SnapshotService>;
   readonly groups: ServiceImpl<typeof GroupSnapshotService>;
   readonly orphans: OrphanServiceDeps;
   readonly pools: PoolServiceDeps;

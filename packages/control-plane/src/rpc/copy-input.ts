@@ -1,6 +1,6 @@
 import { CopyMode, VolumeMode, type CreateVolumeRequest, type Volume } from "@zfsilo/api";
 import { parseDatasetName, parseFsType, parseMountOptions, parsePoolName, parseZfsOptions } from "@zfsilo/host";
-import { invalidField, newId, parseVolumeId, StorageError } from "@zfsilo/lib";
+import { invalidField, newId, parseVolumeId } from "@zfsilo/lib";
 import type { CopyMode as CopyModeWord } from "../store/model.ts";
 import type { CopySource, CopyVolumeInput } from "../volume/copy.ts";
 import { checkDisplayName, checkLabels, parseHostName, parseResourceId, parseSnapshotName, parseVolumeName } from "./field.ts";
@@ -51,7 +51,7 @@ function parseCopyMode(mode: CopyMode): CopyModeWord {
     case CopyMode.CLONE:
       return "clone";
     case CopyMode.FULL:
-      throw new StorageError("unimplemented", "volume.source.copy_mode: full copies are not offered yet", { details: { field: "volume.source.copy_mode" } });
+      return "full";
     default:
       throw invalidField("volume.source.copy_mode", "is unknown");
   }

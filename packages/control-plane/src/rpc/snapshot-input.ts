@@ -10,6 +10,7 @@ import {
 import { invalidField, newId, parseGroupSnapshotId, parseSnapshotId, type VolumeId } from "@zfsilo/lib";
 import type { Consistency as ConsistencyWord } from "../store/model.ts";
 import type { CreateGroupSnapshotInput } from "../volume/group-snapshot.ts";
+import type { RangesAsk } from "../volume/ranges.ts";
 import type { CreateSnapshotInput } from "../volume/snapshot.ts";
 import { checkDisplayName, checkLabels, parseResourceId, parseVolumeName } from "./field.ts";
 
@@ -99,4 +100,13 @@ export function parseClonePolicy(policy: ClonePolicy): boolean {
     default:
       throw invalidField("clone_policy", "is unknown");
   }
+}
+
+const defaultRanges = 256;
+const mostRanges = 4096;
+
+export function parseRangesAsk(startOffset: bigint, maxRanges: number): RangesAsk {
+  if (startOffset < 0n) throw invalidField("start_offset", "is negative");
+  if (maxRanges < 0 || maxRanges > mostRanges) throw invalidField("max_ranges", `${maxRanges} is not from 1 to ${mostRanges}, or 0 for ${defaultRanges}`);
+  return { startOffset, maxRanges: maxRanges === 0 ? defaultRanges : maxRanges };
 }

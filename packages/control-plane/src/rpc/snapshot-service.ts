@@ -5,6 +5,8 @@ import {
   DeleteSnapshotResponseSchema,
   GetSnapshotResponseSchema,
   HoldSnapshotResponseSchema,
+  ListAllocatedRangesResponseSchema,
+  ListChangedRangesResponseSchema,
   ListSnapshotsResponseSchema,
   ReleaseSnapshotResponseSchema,
   RollbackVolumeResponseSchema,
@@ -13,6 +15,7 @@ import {
 } from "@zfsilo/api";
 import { parseHoldTag } from "@zfsilo/host";
 import type { SnapshotRecord } from "../store/model.ts";
+import { allocatedRanges, changedRanges } from "../volume/ranges.ts";
 import { requestRollback } from "../volume/rollback.ts";
 import { visibleSnapshot, type SnapshotAnswer } from "../volume/snapshot-requests.ts";
 import { requestCreateSnapshot, requestDeleteSnapshot, requestHold, requestRelease } from "../volume/snapshot.ts";
@@ -20,10 +23,10 @@ import type { RequestDeps } from "../volume/volume-requests.ts";
 import { snapshotToMessage } from "./convert/snapshot.ts";
 import { volumeToMessage } from "./convert/volume.ts";
 import { parseSnapshotName, parseVolumeName } from "./field.ts";
-import { parseClonePolicy, parseCreateSnapshot } from "./snapshot-input.ts";
+import { parseClonePolicy, parseCreateSnapshot, parseRangesAsk } from "./snapshot-input.ts";
 import { whileCalled } from "./while-called.ts";
 
-export function snapshotService(deps: RequestDeps): Partial<ServiceImpl<typeof SnapshotService>> {
+export function snapshotService(deps: RequestDeps): ServiceImpl<typeof SnapshotService> {
   const messages = async (snapshots: readonly SnapshotRecord[]): Promise<Snapshot[]> => {
     const clones = await deps.volumes.clonesOf(snapshots.map(({ id }) => id));
     return snapshots.map((one) => snapshotToMessage(one, clones.get(one.id) ?? [], deps.operations.openOn(`snapshots/${one.id}`)));
@@ -74,6 +77,18 @@ export function snapshotService(deps: RequestDeps): Partial<ServiceImpl<typeof S
         volume: volumeToMessage(volume, deps.operations.openOn(`volumes/${id}`)),
         operation: operation === undefined ? "" : `operations/${operation}`,
       });
+    },
+
+    async *listAllocatedRanges({ name, startOffset, maxRanges }, { signal }) {
+      const ask = parseRangesAsk(startOffset, maxRanges);
+      const { capacityBytes, batches } = await allocatedRanges(deps, parseSnapshotName(name, "name"), ask, signal);
+      for await (const ranges of batches) yield create(ListAllocatedRangesResponseSchema, { capacityBytes, ranges: [...ranges] });
+    },
+
+    async *listChangedRanges({ base, target, startOffset, maxRanges }, { signal }) {
+      const between = { base: parseSnapshotName(base, "base"), target: parseSnapshotName(target, "target") };
+      const { capacityBytes, batches } = await changedRanges(deps, between, parseRangesAsk(startOffset, maxRanges), signal);
+      for await (const ranges of batches) yield create(ListChangedRangesResponseSchema, { capacityBytes, ranges: [...ranges] });
     },
   };
 }

@@ -14,6 +14,7 @@ import {
 import { fingerprint } from "../operation/fingerprint.ts";
 import type { AuthenticationMode, CopyMode, PoolRef, SnapshotContent, SnapshotRecord, VolumeMode, VolumeRecord } from "../store/model.ts";
 import { cloneVolume } from "../workflow/clone-volume.ts";
+import { copyVolume } from "../workflow/copy-volume.ts";
 import type { CopyContext } from "../workflow/copy-source.ts";
 import { targetNameOf } from "../workflow/ownership.ts";
 import type { Answer } from "./answer.ts";
@@ -61,8 +62,9 @@ export async function requestCopy(deps: RequestDeps, input: CopyVolumeInput): Pr
   const { id, ...asked } = input;
   const { source } = input;
   const requestFingerprint = fingerprint(asked);
-  const shares = [source.kind === "snapshot" ? `snapshots/${source.id}` : `volumes/${source.id}`];
-  return deps.operations.submit({ subject: `volumes/${id}`, shares, kind: cloneVolume.kind, input: asked }, async (begin) => {
+  const workflow = source.copyMode === "clone" ? cloneVolume : copyVolume;
+  const request = { subject: `volumes/${id}`, shares: sharedBy(source), kind: workflow.kind, input: asked };
+  return deps.operations.submit(request, async (begin) => {
     const existing = await deps.volumes.find(id);
     if (existing !== undefined) {
       if (existing.requestFingerprint === requestFingerprint) return alreadySo(existing);
@@ -73,25 +75,48 @@ export async function requestCopy(deps: RequestDeps, input: CopyVolumeInput): Pr
     }
     const origin = await originOf(deps, source);
     refuseMismatch(input, origin);
+    if (source.copyMode === "full") await refuseEncrypted(deps, origin);
     await hostInRole(deps, origin.hostId, "target", "volume.host");
     const capacityBytes = capacityOf(input, origin);
     const { volblocksize } = origin.content;
     const place = await deps.placer.place({
       id,
       hostId: origin.hostId,
-      pool: origin.pool,
-      // Beside its source, unless asked for otherwise.
-      parentDataset: input.parentDataset || (parentOf(parseDatasetName(origin.dataset)) ?? ""),
+      ...besides(input, origin),
       hostLabels: {},
       capacityBytes,
       shape: { sparse: input.sparse, volblocksize: volblocksize === "" ? undefined : BigInt(volblocksize) },
     });
     try {
       const context = { ...contextOf(deps, input, origin, place.pool), capacityBytes, requestFingerprint };
-      return await namingCapacity(origin.pool, capacityBytes, () => runOn(deps, id, begin, cloneVolume, context));
+      return await namingCapacity(place.pool.name, capacityBytes, () => runOn(deps, id, begin, workflow, context));
     } finally {
       place.release();
     }
+  });
+}
+
+/** A copy of a volume may take hours, in which the volume goes on: it needs the snapshot alone, which ZFS keeps meanwhile. */
+function sharedBy({ kind, id, copyMode }: CopySource): string[] {
+  if (kind === "snapshot") return [`snapshots/${id}`];
+  return copyMode === "clone" ? [`volumes/${id}`] : [];
+}
+
+/** In the pool and parent of its source, unless asked for otherwise. */
+function besides({ pool, parentDataset }: CopyVolumeInput, origin: Origin): { readonly pool: string; readonly parentDataset: string } {
+  if (pool !== "" && pool !== origin.pool) return { pool, parentDataset };
+  return { pool: origin.pool, parentDataset: parentDataset || (parentOf(parseDatasetName(origin.dataset)) ?? "") };
+}
+
+/** What is sent is sent in clear: the copy would not be encrypted, or with another key. */
+async function refuseEncrypted(deps: RequestDeps, { hostId, dataset }: Origin): Promise<void> {
+  const { zfs } = await deps.machines.get(hostId);
+  const { encryption } = await zfs.getVolume(parseDatasetName(dataset), { signal: new AbortController().signal });
+  if (encryption === undefined) return;
+  const field = "volume.source.copy_mode";
+  throw new StorageError("precondition", `${field}: its source is encrypted, and a full copy would not be`, {
+    details: { field },
+    hint: "Make a clone, which shares the encryption of its source.",
   });
 }
 
@@ -114,8 +139,8 @@ function refuseMismatch(input: CopyVolumeInput, { hostId, pool, capacityBytes, c
   if (input.hostId !== undefined && input.hostId !== hostId) {
     throw invalidField("volume.host", `its source lives on hosts/${hostId}`, "A volume is made of a source on the same host.");
   }
-  if (input.pool !== "" && input.pool !== pool) {
-    throw invalidField("volume.pool", `its source is in pool ${pool}`, "A clone is in the pool of its source.");
+  if (input.source.copyMode === "clone" && input.pool !== "" && input.pool !== pool) {
+    throw invalidField("volume.pool", `its source is in pool ${pool}`, "A clone is in the pool of its source. A full copy may be in another one.");
   }
   if (input.mode !== undefined && input.mode !== content.mode) {
     throw invalidField("volume.mode", `its source is of mode ${content.mode}`);

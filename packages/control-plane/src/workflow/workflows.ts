@@ -2,6 +2,7 @@ import type { Workflow } from "@zfsilo/try";
 import { cleanInitiator } from "./clean-initiator.ts";
 import { cloneVolume } from "./clone-volume.ts";
 import { connectVolume } from "./connect-volume.ts";
+import { copyVolume } from "./copy-volume.ts";
 import { createGroupSnapshot } from "./create-group-snapshot.ts";
 import { createSnapshot } from "./create-snapshot.ts";
 import { createVolume } from "./create-volume.ts";
@@ -59,6 +60,7 @@ const all = [
   createGroupSnapshot,
   deleteGroupSnapshot,
   cloneVolume,
+  copyVolume,
 ] as const;
 
 /** Every workflow that may stand in the journal. Removing one strands the operations that dead processes left of it. */

@@ -80,6 +80,19 @@ export const apiCalls: Readonly<Record<string, ApiCall>> = {
   "delete a group of snapshots": { method: "GroupSnapshotService/DeleteGroupSnapshot", message: { name: `groupSnapshots/${group}` } },
   "clone a snapshot": cloneOf({ snapshot }),
   "clone a volume": cloneOf({ volume: name }),
+  "take a snapshot of a frozen filesystem": {
+    method: "SnapshotService/CreateSnapshot",
+    message: { snapshotId: first, snapshot: { volume: name, labels: { team: "storage" }, consistency: "CONSISTENCY_FILESYSTEM" } },
+  },
+  "take a group of snapshots of frozen filesystems": {
+    method: "GroupSnapshotService/CreateGroupSnapshot",
+    message: {
+      groupSnapshotId: group,
+      groupSnapshot: { volumes: [name, `volumes/${bystander}`], consistency: "CONSISTENCY_FILESYSTEM" },
+    },
+  },
+  "copy a snapshot": cloneOf({ snapshot, copyMode: "COPY_MODE_FULL" }),
+  "copy a volume": cloneOf({ volume: name, copyMode: "COPY_MODE_FULL" }),
   "delete with its snapshots": onVolume("DeleteVolume", { snapshotPolicy: "SNAPSHOT_POLICY_DELETE" }),
   "delete by handing its snapshots to a clone": onVolume("DeleteVolume", { snapshotPolicy: "SNAPSHOT_POLICY_PROMOTE_CLONE" }),
   "delete the clone that kept a tombstone": { method: "VolumeService/DeleteVolume", message: { name: `volumes/${copy}` } },

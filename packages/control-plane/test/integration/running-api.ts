@@ -107,7 +107,7 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
       },
     },
     volumes,
-    snapshots: {},
+    snapshots: {} as ApiOptions["snapshots"],
     groups: {} as ApiOptions["groups"],
     pools: { hosts: stores.hosts, volumes: stores.volumes, pools, log },
     orphans: { hosts: stores.hosts, orphans: {} as ApiOptions["orphans"]["orphans"] },

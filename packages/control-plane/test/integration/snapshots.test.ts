@@ -125,6 +125,91 @@ describe("a snapshot", () => {
   });
 });
 
+describe("a frozen snapshot", () => {
+  it("is taken of a mounted filesystem, which goes on afterwards, and its clone promises the same", async () => {
+    await service.volume("one", "mounted");
+    await write("/srv/one/data", "before");
+    const filesystem = { consistency: "CONSISTENCY_FILESYSTEM" };
+    expect((await take("s1", "one", filesystem))["snapshot"]).toMatchObject(filesystem);
+    await write("/srv/one/data", "after");
+    await clone("two", { snapshot: "snapshots/s1" });
+    expect((await take("s2", "two", filesystem))["snapshot"]).toMatchObject(filesystem);
+    await take("s3", "one");
+    await clone("three", { snapshot: "snapshots/s3" });
+    await expect(take("s4", "three", filesystem)).rejects.toThrow("failed_precondition: snapshot.consistency: volumes/three was cut off");
+    await attach("three");
+    expect((await take("s4", "three", filesystem))["snapshot"]).toMatchObject(filesystem);
+  });
+
+  it("is not taken of what merely stands where the volume was mounted", async () => {
+    await service.volume("one", "mounted");
+    service.plane.world.powerCycle("take");
+    await expect(take("s1", "one", { consistency: "CONSISTENCY_FILESYSTEM" })).rejects.toThrow("snapshot.create snapshots/s1: take snapshot");
+    expect(await service.call("SnapshotService/ListSnapshots", {})).toEqual({});
+  });
+});
+
+describe("a full copy", () => {
+  it.each(["snapshot", "volume"])("of a %s has its bytes, and needs nothing of its source", async (kind) => {
+    await service.volume("one", "mounted");
+    await write("/srv/one/data", "at that time");
+    await take("s1", "one");
+    const source = kind === "snapshot" ? { snapshot: "snapshots/s1" } : { volume: "volumes/one" };
+    const { volume } = await clone("two", { ...source, copyMode: "COPY_MODE_FULL" }, { capacityBytes: mib(512) });
+    expect(volume).toMatchObject({ capacityBytes: mib(512), source: { ...source, copyMode: "COPY_MODE_FULL" } });
+    expect(volume).not.toHaveProperty("origin");
+    await service.call("SnapshotService/DeleteSnapshot", { name: "snapshots/s1" });
+    await detach("one");
+    await service.call("VolumeService/DeleteVolume", { name: "volumes/one" });
+    await attach("two");
+    expect(await read("/mnt/two/data")).toBe("at that time");
+    await detach("two", false);
+    await service.call("VolumeService/DeleteVolume", { name: "volumes/two" });
+    await expectNothingLeft();
+  });
+});
+
+describe("what reconciling sees of snapshots", () => {
+  const zfs = (...args: string[]): Promise<unknown> => service.plane.world.executor("give").run(["zfs", ...args], { signal });
+  const snapshotOf = async (id: string): Promise<Json> => (await service.call("SnapshotService/GetSnapshot", { name: `snapshots/${id}` }))["snapshot"] as Json;
+
+  it("is space, holds, and what is missing: that is told, and never taken anew", async () => {
+    await service.volume("one", "mounted");
+    await take("s1", "one");
+    const dataset = String((await snapshotOf("s1"))["dataset"]);
+    await write("/srv/one/data", "x".repeat(100_000));
+    await zfs("hold", "by-hand", dataset);
+    await service.call("VolumeService/SyncVolumes", {});
+    expect(await snapshotOf("s1")).toMatchObject({ holds: ["by-hand"], space: { referencedBytes: expect.stringMatching(/^[1-9]/) as string } });
+    await zfs("release", "by-hand", dataset);
+    await zfs("destroy", dataset);
+    await service.call("VolumeService/SyncVolumes", {});
+    expect(await snapshotOf("s1")).toMatchObject({ condition: { abnormal: true, reason: "SNAPSHOT_MISSING" } });
+    await zfs("snapshot", dataset);
+    await service.call("VolumeService/SyncVolumes", {});
+    expect(await snapshotOf("s1")).toMatchObject({ condition: { abnormal: true, reason: "FOREIGN_SNAPSHOT" } });
+    await expect(service.call("SnapshotService/DeleteSnapshot", { name: "snapshots/s1" })).rejects.toThrow("failed_precondition");
+    await zfs("destroy", dataset);
+    await service.call("SnapshotService/DeleteSnapshot", { name: "snapshots/s1" });
+  });
+
+  it("is a tombstone that ZFS has freed, and a snapshot of ours that no record explains", async () => {
+    await service.volume("one", "initial");
+    await take("s1", "one");
+    await clone("two", { snapshot: "snapshots/s1" });
+    await service.call("SnapshotService/DeleteSnapshot", { name: "snapshots/s1", clonePolicy: "CLONE_POLICY_TOMBSTONE" });
+    await zfs("destroy", String((await get("two"))["dataset"]));
+    await service.call("VolumeService/SyncVolumes", {});
+    await expect(snapshotOf("s1")).rejects.toThrow("not_found");
+    const lost = `${String((await get("one"))["dataset"])}@lost`;
+    await zfs("snapshot", "-o", "zfsilo:snapshot=forgotten", lost);
+    const { orphans } = (await service.call("OrphanService/ListOrphans", {})) as { orphans: Json[] };
+    expect(orphans).toMatchObject([{ kind: "ORPHAN_KIND_SNAPSHOT", name: lost }]);
+    await service.call("OrphanService/DeleteOrphan", { host: "hosts/give", kind: "ORPHAN_KIND_SNAPSHOT", name: lost, guid: orphans[0]!["guid"] });
+    expect(await service.call("OrphanService/ListOrphans", {})).toEqual({});
+  });
+});
+
 describe("a rollback", () => {
   it("brings back the bytes of the snapshot, and names what else would go", async () => {
     await service.volume("one", "mounted");

@@ -42,6 +42,13 @@ const plans: readonly Plan[] = [
     different: editSubject,
   },
   {
+    name: "take a snapshot of a frozen filesystem",
+    kind: "snapshot.create",
+    rung: "mounted",
+    request: (r) => requestCreateSnapshot(r, snapshotInput(first, "filesystem")),
+    different: editSubject,
+  },
+  {
     name: "delete a snapshot",
     kind: "snapshot.delete",
     then: taken,
@@ -87,6 +94,13 @@ const plans: readonly Plan[] = [
     different: editSubject,
   },
   {
+    name: "take a group of snapshots of frozen filesystems",
+    kind: "groupSnapshot.create",
+    rung: "mounted",
+    request: (r) => requestCreateGroupSnapshot(r, groupInput("filesystem")),
+    different: editSubject,
+  },
+  {
     name: "delete a group of snapshots",
     kind: "groupSnapshot.delete",
     then: async ({ requests }) => {
@@ -107,6 +121,20 @@ const plans: readonly Plan[] = [
     kind: "volume.clone",
     rung: "mounted",
     request: (r) => requestCopy(r, copyInput({ kind: "volume", id: subject, copyMode: "clone" })),
+    different: editCopy,
+  },
+  {
+    name: "copy a snapshot",
+    kind: "volume.copy",
+    then: taken,
+    request: (r) => requestCopy(r, copyInput({ kind: "snapshot", id: first, copyMode: "full" })),
+    different: editCopy,
+  },
+  {
+    name: "copy a volume",
+    kind: "volume.copy",
+    rung: "mounted",
+    request: (r) => requestCopy(r, copyInput({ kind: "volume", id: subject, copyMode: "full" })),
     different: editCopy,
   },
   {

@@ -129,7 +129,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
   const connected = (host: Parameters<typeof connectHost>[0]) => {
     const inner = connectHost(host, { world: sim, sshAgentSocket: undefined, observer: { hostCommand: () => undefined }, agents: { find: () => undefined }, answers: { seen: () => undefined } });
     return life.mortal(inner, (method, call) =>
-      hooks.command !== undefined && (method === "run" || method === "files") ? hooks.command(host.id, call) : call(),
+      hooks.command !== undefined && ["run", "files", "pipe"].includes(method) ? hooks.command(host.id, call) : call(),
     );
   };
   const machines = new Machines(hosts, connected);

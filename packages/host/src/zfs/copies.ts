@@ -73,6 +73,21 @@ export class ZfsCopies {
     return await this.#finish(doing, spec, source.guid, o);
   }
 
+  /**
+   * Destroys what a copy left that nobody saw the end of: the volume by its marks, and the snapshot that came with it, which has
+   * none. Absent is done.
+   */
+  async discard({ snapshot, dataset, owner }: Pick<CopySpec, "snapshot" | "dataset" | "owner">, o: CallOptions): Promise<void> {
+    const present = await this.#zfs.findVolume(dataset, o);
+    if (present === undefined) return;
+    this.#zfs.requireOwner(present, owner);
+    const received = snapshotOf(dataset, handleOf(snapshot));
+    if ((await this.#snapshots.find(received, o)) !== undefined) {
+      await this.#reader.tool.run(`destroy snapshot ${received}`, ["zfs", "destroy", received], o);
+    }
+    await this.#zfs.destroyOwnedVolume(dataset, owner, o);
+  }
+
   async #transfer(doing: string, producer: Argv, consumer: Argv, o: CallOptions): Promise<void> {
     const options = { ...o, timeoutMs: o.timeoutMs ?? copyTimeoutMs };
     const { producerExitCode, consumerExitCode, stdout, stderr } = await this.#executor.pipe(producer, consumer, options);
