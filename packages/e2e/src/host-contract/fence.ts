@@ -12,7 +12,11 @@ export function fenceContract(current: CurrentLab): void {
       const { iscsi, lio, o } = lab;
       const { volume, record, device } = await lab.connected();
       const { target } = volume.spec;
+      const path = `/sys/kernel/config/target/iscsi/${target}/fabric_statistics/iscsi_instance/sessions`;
+      const sessions = async () => (await lab.world.target.files([{ op: "read", path }], o))[0]?.text;
+      expect(await sessions()).toBe("1\n");
       await lio.removeInitiator(target, lab.world.initiatorIqn, o);
+      expect(await sessions()).toBe("0\n");
       expect(await lio.findExport(volume.spec, o)).toMatchObject({ initiators: [], enabled: true });
       await lio.removeInitiator(target, lab.world.initiatorIqn, o);
       expect(["FAILED", "FREE", "none"]).toContain(await sessionLoss(lab, record));

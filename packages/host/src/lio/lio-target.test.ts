@@ -21,6 +21,7 @@ const B = `${root}/core/iblock_0/${handle}`;
 const Q = `${root}/iscsi/${target}`;
 const G = `${Q}/tpgt_1`;
 const A = `${G}/acls/${initiator}`;
+const S = `${Q}/fabric_statistics/iscsi_instance/sessions`;
 
 const backstore: Record<string, ScriptedNode> = {
   [`${B}/udev_path`]: `${devicePath}\n`,
@@ -295,10 +296,43 @@ describe("the fence", () => {
       `unlink ${A}/lun_0/lun`,
       `rmdir ${A}/lun_0`,
       `rmdir ${A}`,
+      `read ${S}`,
       `write ${G}/enable 1`,
+      `read ${S}`,
       `list ${G}/acls`,
+      `read-glob ${G}/acls/*/info`,
       `read ${G}/enable`,
     ]);
+  });
+
+  const without = Object.fromEntries(Object.entries(fenced).filter(([path]) => !path.startsWith(`${A}/`)));
+
+  it("waits until its session has ended", async () => {
+    const executor = new ScriptedExecutor({ nodes: { ...without, [A]: { entries: [] }, [S]: "1\n" } });
+    executor.onBatch = (index): void => {
+      if (index === 3) executor.nodes.set(S, "0\n");
+    };
+    await new LioTarget(executor).removeInitiator(target, initiator, o);
+    expect(executor.batches).toHaveLength(4);
+    expect(executor.batches.slice(1).every((batch) => batch.every(({ op }) => op.startsWith("read") || op === "list"))).toBe(true);
+  });
+
+  it("waits also when the access was gone before, and counts the sessions of others as theirs", async () => {
+    const others = { [`${G}/acls/${other}/info`]: readTestdata(import.meta.url, "acl-info-logged-in.linux-6.1.stdout.txt") };
+    const executor = new ScriptedExecutor({ nodes: { ...without, ...others, [S]: "2\n" } });
+    executor.onBatch = (index): void => {
+      if (index === 3) executor.nodes.set(S, "1\n");
+    };
+    await new LioTarget(executor).removeInitiator(target, initiator, o);
+    expect(executor.batches).toHaveLength(4);
+  });
+
+  it("does not call it done while a session is left that no access explains", async () => {
+    const executor = new ScriptedExecutor({ nodes: { ...without, [A]: { entries: [] }, [S]: "1\n" } });
+    await expect(new LioTarget(executor).removeInitiator(target, initiator, o)).rejects.toMatchObject({
+      reason: "unavailable",
+      message: expect.stringContaining("its session has not ended yet") as string,
+    });
   });
 
   it("disturbs nobody when the initiator is already out", async () => {

@@ -1,10 +1,12 @@
 import { FileOperationError, type CallOptions, type Executor, type FileOperation, type FileResult } from "@zfsilo/command";
-import { invalidField, retry, StorageError, wrapError, type Secret } from "@zfsilo/lib";
+import { invalidField, pauses, retry, StorageError, wrapError, type Secret } from "@zfsilo/lib";
+import { setTimeout as sleep } from "node:timers/promises";
 import { hasControlCharacter } from "../control-characters.ts";
-import { entriesOf, textOf } from "../file-results.ts";
+import { textOf } from "../file-results.ts";
 import { loadModules } from "../modules.ts";
 import { assertAdoptable, buildOperations, isComplete, missingOperations, removalOperations } from "./build.ts";
 import type { ExportKey, ExportSpec, LioExport } from "./export.ts";
+import { endedAll, fenceOperations, fenceReads, readFence, reopening, type FenceState } from "./fence.ts";
 import { listReads, readExports } from "./list.ts";
 import type { Iqn } from "./names.ts";
 import { aclPath, hbaPath, iscsiRoot, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
@@ -152,41 +154,33 @@ export class LioTarget {
   }
 
   /**
-   * The fence: ends the initiator's session and keeps it out. Needs nothing of the initiator, which may be dead. The TPG is
+   * The fence: keeps the initiator out and ends its session, which is read back. Needs nothing of the initiator, which may be dead. The TPG is
    * closed meanwhile: with the mapped LUN gone and the session alive, LIO would answer LUN 0 with zeros (hosts.md, fencing).
    * Other initiators of this target come back by themselves within seconds.
    */
   async removeInitiator(target: Iqn, initiator: Iqn, o: CallOptions): Promise<void> {
     const doing = `fence ${initiator} off ${target}`;
-    const acl = aclPath(target, initiator);
-    const tpg = tpgPath(target);
-    const gone = ["ENOENT"];
-    const operations: FileOperation[] = [
-      { op: "list", path: acl },
-      { op: "write", path: `${tpg}/enable`, content: "0", tolerate: ["EINVAL"] },
-      { op: "unlink", path: `${acl}/lun_0/${mappedLinkName}`, tolerate: gone },
-      { op: "rmdir", path: `${acl}/lun_0`, tolerate: gone },
-      { op: "rmdir", path: acl, tolerate: gone },
-      { op: "write", path: `${tpg}/enable`, content: "1", tolerate: ["EINVAL"] },
-      ...fenceReads(tpg),
-    ];
-    let results: readonly FileResult[];
+    const operations = fenceOperations(target, initiator);
+    let state: FenceState;
     try {
-      results = await retry(async () => await this.#executor.files(operations, o), isTransient, o.signal, backoff);
+      const results = await retry(async () => await this.#executor.files(operations, o), isTransient, o.signal, backoff);
+      state = readFence(initiator, results);
+      if (endedAll(target, initiator, results)) state = { ...state, lingering: false };
     } catch (error) {
       const alreadyGone = isErrno(error, ["ENOENT"]) && error.index === 0;
       if (!alreadyGone) throw this.#wrap(doing, error);
-      results = await this.#executor.files(fenceReads(tpg), o);
+      state = readFence(initiator, await this.#executor.files(fenceReads(target), o));
       // A fence that was cut off after the ACL went and before the TPG was opened again.
-      if (textOf(results.at(-1))?.trim() === "0") {
-        const reopen: FileOperation = { op: "write", path: `${tpg}/enable`, content: "1", tolerate: ["EINVAL"] };
-        results = await this.#retried(doing, [reopen, ...fenceReads(tpg)], o);
-      }
+      if (!state.enabled) state = readFence(initiator, await this.#retried(doing, [reopening(target), ...fenceReads(target)], o));
     }
-    if (entriesOf(results.at(-2))?.includes(initiator) === true) {
-      throw this.#error("internal", `${doing}: its ACL is still there`);
+    if (state.admitted) throw this.#error("internal", `${doing}: its ACL is still there`);
+    if (!state.enabled) throw this.#error("internal", `${doing}: the target stayed disabled`);
+    for (const wait of pauses(backoff)) {
+      if (!state.lingering) return;
+      await sleep(wait, undefined, { signal: o.signal });
+      state = readFence(initiator, await this.#executor.files(fenceReads(target), o));
     }
-    if (textOf(results.at(-1))?.trim() === "0") throw this.#error("internal", `${doing}: the target stayed disabled`);
+    if (state.lingering) throw this.#error("unavailable", `${doing}: its access is gone and its session has not ended yet`);
   }
 
   async #state(key: ExportKey, o: CallOptions): Promise<ReturnType<typeof readState>> {
@@ -218,13 +212,6 @@ export class LioTarget {
     const { host } = this.#executor;
     return new StorageError(reason, `on ${host}: ${doing}`, { details: { host } });
   }
-}
-
-function fenceReads(tpg: string): FileOperation[] {
-  return [
-    { op: "list", path: `${tpg}/acls`, tolerate: ["ENOENT"] },
-    { op: "read", path: `${tpg}/enable`, tolerate: ["ENOENT"] },
-  ];
 }
 
 /** Written without a newline, which LIO would keep as part of the value. `NULL` is its word for "none". */

@@ -10,6 +10,8 @@ export const mappedLinkName = "lun";
 
 export const backstorePath = (handle: string): string => `${hbaPath}/${handle}`;
 export const targetPath = (target: Iqn): string => `${iscsiRoot}/${target}`;
+/** How many sessions the target has, whatever ACLs they came by (iscsi_target_stat.c, kernel 6.1). */
+export const sessionsPath = (target: Iqn): string => `${targetPath(target)}/fabric_statistics/iscsi_instance/sessions`;
 export const tpgPath = (target: Iqn): string => `${targetPath(target)}/tpgt_1`;
 export const lunPath = (target: Iqn): string => `${tpgPath(target)}/lun/lun_0`;
 export const aclPath = (target: Iqn, initiator: string): string => `${tpgPath(target)}/acls/${initiator}`;

@@ -23,7 +23,7 @@ export function removeNexus(target: Machine, iqn: string, initiator: string, nex
 }
 
 /** Sessions of an initiator at a target that are alive at this moment, as the target sees them. */
-export function sessionsOf(target: Machine, iqn: string, initiator: string): readonly Nexus[] {
+export function sessionsOf(target: Machine, iqn: string, initiator?: string): readonly Nexus[] {
   return entries(target, iqn, initiator).filter(
     (nexus) => liveSession(target.peer(nexus.machine), nexus.session)?.state === "LOGGED_IN",
   );

@@ -191,7 +191,16 @@ function isMapped(group: ConfigNode, lunPath: string): boolean {
 
 const targets: MadeRule = {
   rule: {
-    groups: { fabric_statistics: {}, param: {} },
+    groups: {
+      fabric_statistics: {
+        groups: {
+          iscsi_instance: {
+            attributes: { sessions: readOnly((place) => `${sessionsOf(place.machine, place.names[0] ?? "").length}\n`) },
+          },
+        },
+      },
+      param: {},
+    },
     made: nested(portalGroup, (name) => (/^tpgt_\d{1,5}$/.test(name) ? undefined : "EINVAL"), {
       removing(place) {
         dropSessions(place.machine, place.names[0] ?? "");
