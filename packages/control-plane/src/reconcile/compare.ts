@@ -8,6 +8,7 @@ import type { InitiatorView, Observation, TargetView } from "./observation.ts";
 export const differenceReasons = [
   "HOST_UNREACHABLE",
   "HOST_UNREADABLE",
+  "DELETING",
   "POOL_NOT_IMPORTED",
   "POOL_SUSPENDED",
   "ZVOL_MISSING",
@@ -67,6 +68,7 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
     expected,
     observed,
   });
+  if (volume.state === "deleting") return [at("DELETING", "no volume", "its zvol is destroyed and its record is not removed yet")];
   const found: Difference[] = [];
   const pool = target.pools.get(volume.pool);
   const zvol = typeof pool === "object" ? pool.get(volume.dataset) : undefined;

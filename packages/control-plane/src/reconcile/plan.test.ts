@@ -21,6 +21,7 @@ describe("what is done about one difference alone", () => {
   const table: Record<DifferenceReason, readonly [Difference, string | RegExp]> = {
     HOST_UNREACHABLE: [atInitiator("HOST_UNREACHABLE"), /^left: .*does not answer/],
     HOST_UNREADABLE: [atInitiator("HOST_UNREADABLE"), /^left: .*CheckHost/],
+    DELETING: [atTarget("DELETING"), /^left: .*call it again/],
     POOL_NOT_IMPORTED: [atTarget("POOL_NOT_IMPORTED"), /^left: .*import/],
     POOL_SUSPENDED: [atTarget("POOL_SUSPENDED"), /^left: .*zpool clear/],
     ZVOL_MISSING: [atTarget("ZVOL_MISSING"), /^left: .*never made anew/],
@@ -53,7 +54,7 @@ describe("what is done about one difference alone", () => {
 
 describe("while there is nothing sound at the target", () => {
   const builds = [atTarget("TARGET_MISSING"), atInitiator("SESSION_MISSING"), atInitiator("STAGING_MOUNT_MISSING"), atInitiator("DEVICE_SMALLER")];
-  const grounds = ["HOST_UNREACHABLE", "HOST_UNREADABLE", "POOL_NOT_IMPORTED", "POOL_SUSPENDED", "ZVOL_MISSING", "FOREIGN_ZVOL", "ZVOL_SMALLER", "VOLUME_LOCKED"] as const;
+  const grounds = ["HOST_UNREACHABLE", "HOST_UNREADABLE", "DELETING", "POOL_NOT_IMPORTED", "POOL_SUSPENDED", "ZVOL_MISSING", "FOREIGN_ZVOL", "ZVOL_SMALLER", "VOLUME_LOCKED"] as const;
 
   it.each(grounds)("%s: nothing is built on it", (reason) => {
     const [, ...rest] = outcome(planVolume(volume, [atTarget(reason), ...builds]));

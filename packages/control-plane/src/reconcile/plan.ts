@@ -75,6 +75,7 @@ export function actionKey(action: Action): string {
 const groundless: ReadonlySet<DifferenceReason> = new Set([
   "HOST_UNREACHABLE",
   "HOST_UNREADABLE",
+  "DELETING",
   "POOL_NOT_IMPORTED",
   "POOL_SUSPENDED",
   "ZVOL_MISSING",
@@ -98,6 +99,8 @@ function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn }:
       return "the host does not answer; it is looked at again when it does";
     case "HOST_UNREADABLE":
       return "the host cannot be read; CheckHost tells what is missing on it";
+    case "DELETING":
+      return "DeleteVolume did not end: call it again";
     case "POOL_NOT_IMPORTED":
       return "a person has to import the pool";
     case "POOL_SUSPENDED":

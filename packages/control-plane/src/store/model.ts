@@ -156,7 +156,7 @@ export interface VolumeRecord {
   readonly filesystem: FilesystemRecord | undefined;
   readonly transport: "iscsi";
   readonly authentication: AuthenticationMode;
-  /** `creating` rows are evidence for recovery; the API does not show them. */
+  /** `creating` rows are evidence for recovery; the API does not show them. Of a `deleting` one only the record is left. */
   readonly state: "creating" | "ready" | "deleting";
   /** Hash of the create request, to tell a repeated call from a different one. */
   readonly requestFingerprint: string;

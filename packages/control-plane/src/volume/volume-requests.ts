@@ -31,7 +31,9 @@ export async function onVolume(
   work: (volume: VolumeRecord, begin: BeginWorkflow, earlier: FindEarlier) => Promise<Answer>,
 ): Promise<Answer> {
   return deps.operations.submit({ subject: `volumes/${id}`, kind, input }, async (begin, earlier) => {
-    const answer = await work(await readyVolume(deps, id), begin, earlier);
+    const volume = await readyVolume(deps, id);
+    if (volume.state === "deleting") throw notNow(volume, kind, "it is being deleted", "Call DeleteVolume again to finish that.");
+    const answer = await work(volume, begin, earlier);
     return { ...answer, volume: await judgeAgain(deps, answer.volume) };
   });
 }

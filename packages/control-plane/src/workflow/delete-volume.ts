@@ -68,6 +68,9 @@ async function destroyZvol({ volumeId: id }: Context, { deps, signal }: Io): Pro
   if (volume === undefined) return;
   const { zfs } = await deps.machines.get(volume.hostId);
   await zfs.destroyOwnedVolume(parseDatasetName(volume.dataset), ownerOf(volume, deps), { signal });
+  // From here on it is no volume any more, also when the rest fails: nobody may take it for one whose zvol got lost.
+  const condition = { reason: "DELETING", message: "its zvol is destroyed and its record is not removed yet", observedAt: new Date() };
+  await deps.volumes.update(id, { state: "deleting", condition });
 }
 
 /** The volume last: a call made again after a failure in between finds it, and goes on. */

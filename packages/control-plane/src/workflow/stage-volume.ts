@@ -116,15 +116,16 @@ function mountOptionsOf(volume: VolumeRecord): readonly string[] {
 
 /** A damaged filesystem is reported, never mounted. One that is mounted somewhere must not be checked. */
 async function checkUnmounted(
-  { mounts, filesystems, executor }: Machine,
+  { mounts, filesystems, devices }: Machine,
   volume: VolumeRecord,
   device: string,
   type: FsType,
   signal: AbortSignal,
 ): Promise<void> {
-  const name = device.slice("/dev/".length);
-  const [number] = await executor.files([{ op: "read", path: `/sys/class/block/${name}/dev` }], { signal });
-  const block = { name, majorMinor: number?.text?.trim() ?? "" };
+  const block = await devices.find(device, { signal });
+  if (block === undefined) {
+    throw new StorageError("unavailable", `stage volumes/${volume.id}: its disk ${device} is gone`, { details: { device } });
+  }
   if ((await mounts.list({ signal })).some((mount) => showsDevice(mount, block))) return;
   const { state, output } = await filesystems.check(device, type, { signal });
   if (state !== "damaged") return;

@@ -60,7 +60,7 @@ describe("by itself, the control plane", () => {
     await until(() => same(picture(running), before));
   });
 
-  it("asks each host the same few things however many volumes there are, and writes nothing when all is well", async () => {
+  it("asks each host the same few things with 10 volumes and with 1,000, and writes nothing when all is well", { timeout: 300_000 }, async () => {
     const running = (service = await runningService());
     const { world } = running.plane;
     const cost = async (): Promise<readonly number[]> => {
@@ -68,15 +68,22 @@ describe("by itself, the control plane", () => {
       await running.call("VolumeService/SyncVolumes", {});
       return ["give", "take"].map((host, index) => world.calls(host).count - (before[index] ?? 0));
     };
-    await running.volume("one", "mounted");
+    const more = async (from: number, to: number): Promise<void> => {
+      for (let first = from; first < to; first += 30) {
+        const some = Array.from({ length: Math.min(30, to - first) }, (_, index) => first + index);
+        await Promise.all(some.map((index) => running.volume(`vol${index}`, index % 100 === 0 ? "mounted" : "initial")));
+      }
+    };
+    await running.volume("published", "published");
+    await more(0, 9);
     await cost();
-    const withOne = await cost();
-    for (let index = 0; index < 12; index += 1) await running.volume(`more${index}`, index % 2 === 0 ? "mounted" : "published");
+    const withTen = await cost();
+    await more(9, 999);
     await cost();
     const volumes = await running.call("VolumeService/ListVolumes", {});
     const hosts = await running.call("HostService/ListHosts", {});
     const operations = await running.call("OperationService/ListOperations", {});
-    expect(await cost()).toEqual(withOne);
+    expect(await cost()).toEqual(withTen);
     expect(await running.call("VolumeService/ListVolumes", {})).toEqual(volumes);
     expect(await running.call("HostService/ListHosts", {})).toEqual(hosts);
     expect(await running.call("OperationService/ListOperations", {})).toEqual(operations);

@@ -65,6 +65,28 @@ describe("DeleteVolume made again", () => {
   });
 });
 
+describe("DeleteVolume that failed after the zvol was destroyed", () => {
+  it("leaves no volume that looks ready, and ends when it is made again", async () => {
+    await service.volume("one", "initial");
+    const database = await openDatabase({ file: join(service.dataDir, "zfsilo.db"), log: createLogger("silent") });
+    const sql = (text: string): Promise<unknown> => database.write((manager) => manager.query(text));
+    await sql(`create trigger "kept" before delete on "volumes" begin select raise(abort, 'as the test wants it'); end`);
+    await expect(remove()).rejects.toThrow("internal");
+    const { volume } = await service.call("VolumeService/GetVolume", { name: "volumes/one" });
+    expect(volume).toMatchObject({ condition: { abnormal: true, reason: "DELETING" } });
+    expect((await service.call("VolumeService/ListVolumes", {}))["volumes"]).toEqual([volume]);
+    await expect(service.call("VolumeService/PublishVolume", { name: "volumes/one" })).rejects.toThrow("it is being deleted");
+    const synced = await service.call("VolumeService/SyncVolume", { name: "volumes/one" });
+    expect(synced["differences"]).toMatchObject([{ reason: "DELETING", outcome: "DIFFERENCE_OUTCOME_LEFT" }]);
+    await service.call("VolumeService/SyncVolumes", {});
+    expect((await service.call("VolumeService/GetVolume", { name: "volumes/one" }))["volume"]).toMatchObject({ condition: { reason: "DELETING" } });
+    await sql('drop trigger "kept"');
+    await database.close();
+    expect((await remove())["operation"]).toMatch(/^operations\//);
+    await expect(service.call("VolumeService/GetVolume", { name: "volumes/one" })).rejects.toThrow("not_found");
+  });
+});
+
 describe("UpdateVolume made again with the revision it was first made with", () => {
   const fields = { displayName: "Ledger", labels: { team: "books" } };
   const revision = async (): Promise<string> => {
