@@ -22,6 +22,13 @@ describe("parseFlags", () => {
     expect(parseFlags(["--mode=controller", ...enough.slice(0, 3)])["node-id"]).toBeUndefined();
   });
 
+  it("is the agent of a node that it knows by name", () => {
+    const named = parseFlags([...enough.slice(0, 3), "--mode=node", "--node-name=ip-10-0-0-1.eu.example", "--agent-place=nsenter"]);
+    expect(named).toMatchObject({ "agent-place": "nsenter", "agent-credential-file": "/var/lib/zfsilo/agent/credential.json" });
+    expect(() => parseFlags(enough.slice(0, 3))).toThrow("--node-id: modes node and all need either");
+    expect(() => parseFlags([...enough, "--node-name=worker-1"])).toThrow("--node-id: modes node and all need either");
+  });
+
   it("takes a control plane elsewhere with TLS, or without when told to", () => {
     expect(() => parseFlags([...enough, "--control-plane=https://zfsilo.example:8443"])).not.toThrow();
     expect(() => parseFlags([...enough, "--control-plane=http://10.0.0.1:8080", "--plain-text"])).not.toThrow();
@@ -38,6 +45,7 @@ describe("parseFlags", () => {
     [["--cert-file=/c"], "--key-file: cert-file and key-file go together"],
     [["--max-volumes-per-node=-1"], "--max-volumes-per-node"],
     [["--mode=everything"], "--mode"],
+    [["--agent-place=elsewhere"], "--agent-place: write host, nsenter or chroot"],
     [["--health-address=9809"], "--health-address: write ADDRESS:PORT"],
     [["--nonsense"], "read the command line"],
   ])("refuses %j", (flags, message) => {

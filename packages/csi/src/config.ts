@@ -6,6 +6,8 @@ import { healthAddressPattern } from "./endpoint/health-server.ts";
 /** Which services answer on the socket. Identity always does. */
 export const modes = ["controller", "node", "all"] as const;
 
+const places = ["host", "nsenter", "chroot"] as const;
+
 const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
 const endpoint = z
@@ -37,13 +39,18 @@ const schema = z
       .string()
       .regex(/^[a-z](?:[a-z0-9_-]{0,61}[a-z0-9])?$/, "write the id of this machine's host in the control plane")
       .optional(),
+    "node-name": z.string().min(1).optional(),
+    "agent-place": z.enum(places, "write host, nsenter or chroot").default("host"),
+    "agent-credential-file": z.string().startsWith("/").default("/var/lib/zfsilo/agent/credential.json"),
+    "agent-allowed-root": z.string().startsWith("/").default("/var/lib/kubelet"),
+    "join-token-file": z.string().startsWith("/").optional(),
     "max-volumes-per-node": z.coerce.number().int().min(0).max(100_000).default(0),
     "health-address": z.string().regex(healthAddressPattern, "write ADDRESS:PORT, or :PORT for every address").optional(),
     "log-level": z.enum(logLevels).default("info"),
   })
-  .refine(({ mode, "node-id": nodeId }) => mode === "controller" || nodeId !== undefined, {
+  .refine(({ mode, "node-id": id, "node-name": name }) => mode === "controller" || (id === undefined) !== (name === undefined), {
     path: ["node-id"],
-    error: "is required in modes node and all",
+    error: "modes node and all need either --node-id, of a host that the control plane reaches by itself, or --node-name, to be its agent",
   })
   .refine(({ "cert-file": cert, "key-file": key }) => (cert === undefined) === (key === undefined), {
     path: ["key-file"],
@@ -68,6 +75,11 @@ const options = {
   "key-file": text,
   "driver-name": text,
   "node-id": text,
+  "node-name": text,
+  "agent-place": text,
+  "agent-credential-file": text,
+  "agent-allowed-root": text,
+  "join-token-file": text,
   "max-volumes-per-node": text,
   "health-address": text,
   "log-level": text,

@@ -10,6 +10,7 @@ import { ServerFeatures } from "./features.ts";
 import { groupController } from "./group-controller/group-controller.ts";
 import { identity } from "./identity/identity.ts";
 import { node } from "./node/node.ts";
+import { startThisNode } from "./node/this-node.ts";
 import { snapshotMetadata } from "./snapshot-metadata/snapshot-metadata.ts";
 
 export interface Driver {
@@ -20,6 +21,7 @@ export interface Driver {
 export async function startDriver(config: CsiConfig, log: Logger): Promise<Driver> {
   const controlPlane = await connectControlPlane(config);
   const features = new ServerFeatures(controlPlane);
+  const thisNode = startThisNode(config, controlPlane, log);
   const server = new UnixServer({
     log,
     interceptors: [callInterceptor(log)],
@@ -31,8 +33,7 @@ export async function startDriver(config: CsiConfig, log: Logger): Promise<Drive
         router.service(csi.SnapshotMetadata, snapshotMetadata(controlPlane));
       }
       if (config.mode !== "controller") {
-        const nodeId = config["node-id"] ?? "";
-        router.service(csi.Node, node({ controlPlane, nodeId, maxVolumes: config["max-volumes-per-node"] }));
+        router.service(csi.Node, node({ controlPlane, nodeId: thisNode.id, maxVolumes: config["max-volumes-per-node"] }));
       }
     },
   });
@@ -42,6 +43,7 @@ export async function startDriver(config: CsiConfig, log: Logger): Promise<Drive
     async stop() {
       await health?.stop();
       await server.stop(7_000);
+      await thisNode.stop();
     },
   };
 }

@@ -24,8 +24,8 @@ const capabilities = [
 
 export interface NodeDeps {
   readonly controlPlane: ControlPlane;
-  /** Id of this machine's host in the control plane. */
-  readonly nodeId: string;
+  /** Id of this machine's host in the control plane. It may have to be waited for: the agent has to enrol first. */
+  readonly nodeId: (signal: AbortSignal) => Promise<string>;
   /** 0: the caller decides. */
   readonly maxVolumes: number;
 }
@@ -35,10 +35,10 @@ export interface NodeDeps {
  * begun is known, journaled and finished even when this process dies.
  */
 export function node({ controlPlane, nodeId, maxVolumes }: NodeDeps): ServiceImpl<typeof csi.Node> {
-  const host = hostName(nodeId);
+  const thisHost = async (signal: AbortSignal): Promise<string> => hostName(await nodeId(signal));
   return {
-    nodeGetInfo() {
-      return create(csi.NodeGetInfoResponseSchema, { nodeId, maxVolumesPerNode: BigInt(maxVolumes) });
+    async nodeGetInfo(_request, { signal }) {
+      return create(csi.NodeGetInfoResponseSchema, { nodeId: await nodeId(signal), maxVolumesPerNode: BigInt(maxVolumes) });
     },
 
     nodeGetCapabilities() {
@@ -48,13 +48,14 @@ export function node({ controlPlane, nodeId, maxVolumes }: NodeDeps): ServiceImp
     },
 
     async nodeStageVolume(request, { signal }) {
-      await stageOnNode(controlPlane, host, request, signal);
+      await stageOnNode(controlPlane, await thisHost(signal), request, signal);
       return create(csi.NodeStageVolumeResponseSchema);
     },
 
     async nodeUnstageVolume({ volumeId, stagingTargetPath }, { signal }) {
       requireText(volumeId, "volume_id");
       requireText(stagingTargetPath, "staging_target_path");
+      const host = await thisHost(signal);
       const volume = await getVolume(controlPlane, volumeId, signal);
       const stagedAt = attachmentOf(volume, host)?.stagingPath ?? "";
       if (stagedAt === stagingTargetPath) await controlPlane.volumes.unstageVolume({ name: volume.name, host }, { signal });
@@ -62,13 +63,14 @@ export function node({ controlPlane, nodeId, maxVolumes }: NodeDeps): ServiceImp
     },
 
     async nodePublishVolume(request, { signal }) {
-      await publishOnNode(controlPlane, host, request, signal);
+      await publishOnNode(controlPlane, await thisHost(signal), request, signal);
       return create(csi.NodePublishVolumeResponseSchema);
     },
 
     async nodeUnpublishVolume({ volumeId, targetPath }, { signal }) {
       requireText(volumeId, "volume_id");
       requireText(targetPath, "target_path");
+      const host = await thisHost(signal);
       const { name } = await getVolume(controlPlane, volumeId, signal);
       await controlPlane.volumes.unmountVolume({ name, host, targetPath }, { signal });
       return create(csi.NodeUnpublishVolumeResponseSchema);
@@ -77,6 +79,7 @@ export function node({ controlPlane, nodeId, maxVolumes }: NodeDeps): ServiceImp
     async nodeGetVolumeStats({ volumeId, volumePath }, { signal }) {
       requireText(volumeId, "volume_id");
       requireText(volumePath, "volume_path");
+      const host = await thisHost(signal);
       const volume = await getVolume(controlPlane, volumeId, signal);
       if (!isShownAt(volume, host, volumePath)) throw notThere(volume.name, volumePath);
       return volumeStats(controlPlane, volume, host, signal);
@@ -85,6 +88,7 @@ export function node({ controlPlane, nodeId, maxVolumes }: NodeDeps): ServiceImp
     async nodeExpandVolume(request, { signal }) {
       requireText(request.volumeId, "volume_id");
       requireText(request.volumePath, "volume_path");
+      const host = await thisHost(signal);
       if (request.volumeCapability !== undefined) parseCapability(request.volumeCapability);
       const volume = await getVolume(controlPlane, request.volumeId, signal);
       if (!isShownAt(volume, host, request.volumePath)) throw notThere(volume.name, request.volumePath);
