@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { csiClients } from "../../src/csi/running-driver.ts";
+import { chartDirectory } from "../../src/deploy/chart.ts";
 import { deployDirectory } from "../../src/deploy/tools.ts";
 
 const run = promisify(execFile);
@@ -125,8 +126,9 @@ describe.runIf(canBuildImages())("images built without a daemon", () => {
   });
 });
 
-it("builds each image from a Containerfile of the same name and version", async () => {
+it("builds each image of the chart from a Containerfile of the same name and version", async () => {
   const { version } = JSON.parse(await readFile(join(deployDirectory, "../package.json"), "utf8")) as { version: string };
+  expect(await readFile(join(chartDirectory, "Chart.yaml"), "utf8")).toContain(`\nappVersion: ${version}\n`);
   for (const name of ["control-plane", "csi"]) {
     const file = await readFile(join(deployDirectory, `images/${name}.Containerfile`), "utf8");
     expect(file).toContain(`zfsilo-${name}:${version} .`);
