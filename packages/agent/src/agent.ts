@@ -2,7 +2,7 @@ import { createClient, type Client } from "@connectrpc/connect";
 import { createConnectTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { AgentService } from "@zfsilo/api";
 import type { Executor } from "@zfsilo/command";
-import { Secret, StorageError, type Logger } from "@zfsilo/lib";
+import { StorageError, type Logger, type Secret } from "@zfsilo/lib";
 import { randomUUID } from "node:crypto";
 import type { SecureClientSessionOptions } from "node:http2";
 import { hostname } from "node:os";
@@ -96,26 +96,33 @@ class Agent {
   }
 
   async run(): Promise<void> {
-    const { log, firstPauseMs = 500 } = this.#options;
+    const { firstPauseMs = 500 } = this.#options;
     const { signal } = this.#stopped;
     let pauseMs = firstPauseMs;
     while (!signal.aborted) {
-      let served = false;
-      try {
-        await this.#connection((client) => this.#serve(client, () => {
-          served = true;
-          pauseMs = firstPauseMs;
-        }));
-        if (!signal.aborted) log.warn("the control plane ended the stream");
-      } catch (error) {
-        if (!signal.aborted) log[served ? "warn" : "error"]({ err: explain(error) }, served ? "the stream to the control plane was lost" : "cannot serve the control plane");
-      }
-      this.connected = false;
+      await this.#connectOnce(() => {
+        pauseMs = firstPauseMs;
+      });
       // Jitter: a thousand agents that lost one control plane must not come back in the same instant.
       await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
       pauseMs = Math.min(pauseMs * 2, maxPauseMs);
     }
     this.#lostHost(new Error("the agent was stopped before it had enrolled"));
+  }
+
+  async #connectOnce(onWelcome: () => void): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await this.#connection((client) => this.#serve(client, onWelcome));
+      log.warn("the control plane ended the stream");
+    } catch (error) {
+      if (this.#stopped.signal.aborted) return;
+      const err = explain(error);
+      if (this.connected) log.warn({ err }, "the stream to the control plane was lost");
+      else log.error({ err }, "cannot serve the control plane");
+    } finally {
+      this.connected = false;
+    }
   }
 
   async #connection(use: (client: Client<typeof AgentService>) => Promise<void>): Promise<void> {

@@ -8,6 +8,8 @@ describe("the configuration", () => {
   it("needs nothing", () => {
     expect(parseConfig({}, undefined)).toEqual({
       listen: "127.0.0.1:8080",
+      tls: undefined,
+      allowPlaintext: false,
       dataDir: "./.zfsilo",
       logLevel: "info",
       tokens: [],

@@ -8,6 +8,10 @@ export interface Config {
   /** Address and port, as rpc/listen-address.ts reads them. */
   readonly listen: string;
   readonly dataDir: string;
+  /** Undefined: plain text. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string; readonly clientCaFile: string | undefined } | undefined;
+  /** Plain text also where other machines can connect. */
+  readonly allowPlaintext: boolean;
   readonly logLevel: LogLevel;
   /** Beside the admin token. */
   readonly tokens: readonly { readonly name: string; readonly sha256: string }[];
@@ -73,6 +77,8 @@ const hostSchema = z
 const schema = z.strictObject({
   listen: z.string().optional(),
   dataDir: z.string().min(1).optional(),
+  tls: z.strictObject({ certFile: z.string().min(1), keyFile: z.string().min(1), clientCaFile: z.string().min(1).optional() }).optional(),
+  allowPlaintext: z.boolean().default(false),
   logLevel: z.enum(logLevels).optional(),
   tokens: z
     .array(
@@ -110,10 +116,23 @@ export function parseConfig(env: Environment, file: { readonly name: string; rea
     listen: env["ZFSILO_LISTEN"] ?? settings.listen ?? "127.0.0.1:8080",
     dataDir: env["ZFSILO_DATA_DIR"] ?? settings.dataDir ?? "./.zfsilo",
     logLevel: logLevels.find((level) => level === logLevel) ?? badLevel(logLevel),
+    tls: tlsFrom(env, settings.tls),
+    allowPlaintext: settings.allowPlaintext || ["1", "true"].includes(env["ZFSILO_ALLOW_PLAINTEXT"] ?? ""),
     clusterId,
     waitForLease: settings.waitForLease || ["1", "true"].includes(env["ZFSILO_WAIT_FOR_LEASE"] ?? ""),
     hosts: hosts?.map((host, index) => configuredHost(host, file?.name ?? "", index)),
   };
+}
+
+function tlsFrom(env: Environment, file: z.infer<typeof schema>["tls"]): Config["tls"] {
+  const certFile = env["ZFSILO_TLS_CERT_FILE"] ?? file?.certFile ?? "";
+  const keyFile = env["ZFSILO_TLS_KEY_FILE"] ?? file?.keyFile ?? "";
+  const clientCaFile = env["ZFSILO_TLS_CLIENT_CA_FILE"] ?? file?.clientCaFile ?? "";
+  if (certFile === "" && keyFile === "" && clientCaFile === "") return undefined;
+  if (certFile !== "" && keyFile !== "") return { certFile, keyFile, clientCaFile: clientCaFile === "" ? undefined : clientCaFile };
+  throw new StorageError("invalid_argument", `${certFile === "" ? "ZFSILO_TLS_CERT_FILE" : "ZFSILO_TLS_KEY_FILE"}: is required for TLS`, {
+    hint: "A certificate and its key belong together. Nothing was started.",
+  });
 }
 
 function badLevel(text: string): never {

@@ -22,9 +22,10 @@ import { Orphans } from "./reconcile/orphans.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import { apiServer } from "./rpc/api.ts";
 import { groupSnapshotService } from "./rpc/group-snapshot-service.ts";
-import { parseListenAddress, type ListenAddress } from "./rpc/listen-address.ts";
+import { isLoopback, parseListenAddress, refusePlaintext, type ListenAddress } from "./rpc/listen-address.ts";
 import { Readiness } from "./rpc/readiness.ts";
 import { snapshotService } from "./rpc/snapshot-service.ts";
+import { TlsIdentity } from "./rpc/tls.ts";
 import { loadAdminToken, Tokens } from "./rpc/tokens.ts";
 import { volumeService } from "./rpc/volume-service.ts";
 import { loadSecretKey } from "./secret-key.ts";
@@ -67,6 +68,9 @@ export interface ControlPlane {
 /** Puts the parts together. Nothing here decides anything. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { config, log } = options;
+  const listen = parseListenAddress(config.listen, "ZFSILO_LISTEN");
+  const tls = config.tls && (await TlsIdentity.load(config.tls, log));
+  if (tls === undefined && !config.allowPlaintext && !isLoopback(listen)) throw refusePlaintext(listen);
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   const key = await loadSecretKey({ fromEnvironment: options.secretKey, dataDir: config.dataDir });
   const admin = await loadAdminToken(config.dataDir);
@@ -110,6 +114,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await seedHosts(hosts, config.hosts);
 
   const server = apiServer({
+    tls,
     log,
     readiness,
     tokens: new Tokens([admin.known, ...config.tokens]),
@@ -157,7 +162,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     groups: groupSnapshotService(requests),
     orphans: { hosts, orphans: new Orphans(requests) },
   });
-  const address = await server.start(parseListenAddress(config.listen, "ZFSILO_LISTEN"));
+  const address = await server.start(listen);
   const maintenance = startMaintenance({
     retryEveryMs: 30_000,
     retryUnfinished: () => operations.retryUnfinished(),
@@ -178,6 +183,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       readiness.set(false);
       maintenance[Symbol.dispose]();
       watch[Symbol.dispose]();
+      tls?.[Symbol.dispose]();
       const reconciled = reconcile.stop();
       await Promise.all([operations.stop(AbortSignal.timeout(6_000)), server.stop(7_000)]);
       await machines.close();

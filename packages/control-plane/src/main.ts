@@ -24,7 +24,7 @@ async function main(): Promise<void> {
       process.exit(1);
     },
   });
-  console.log(`zfsilo listening on http://${formatListenAddress(controlPlane.address)}`);
+  console.log(`zfsilo listening on ${config.tls === undefined ? "http" : "https"}://${formatListenAddress(controlPlane.address)}`);
   console.log(`admin token: ${controlPlane.adminTokenFile}`);
 
   const stop = (signal: string): void => {

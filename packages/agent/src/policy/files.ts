@@ -1,6 +1,6 @@
 import type { Executor, FileOperation } from "@zfsilo/command";
 import { RefusalError } from "../refusal.ts";
-import { AllowedRoots, assertNormal, isBelow } from "./paths.ts";
+import { assertNormal, isBelow, type AllowedRoots } from "./paths.ts";
 
 type Op = FileOperation["op"];
 

@@ -27,9 +27,11 @@ import type { Readiness } from "./readiness.ts";
 import { Reflection } from "./reflection.ts";
 import { RpcServer } from "./server.ts";
 import { service, type ServiceDeps } from "./service.ts";
+import type { TlsIdentity } from "./tls.ts";
 import type { Tokens } from "./tokens.ts";
 
 export interface ApiOptions {
+  readonly tls?: TlsIdentity | undefined;
   readonly log: Logger;
   readonly tokens: Tokens;
   readonly readiness: Readiness;
@@ -68,6 +70,7 @@ export function apiServer(options: ApiOptions): RpcServer {
   const interceptors: readonly Interceptor[] = [callInterceptor(log, options.calls), authInterceptor(tokens)];
   return new RpcServer({
     log,
+    tls: options.tls,
     interceptors,
     otherwise: httpRoutes({ readiness, metrics: options.metrics }),
     routes: (router, stopping) => {

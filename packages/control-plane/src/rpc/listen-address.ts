@@ -23,6 +23,21 @@ export function parseListenAddress(text: string, source = "listen"): ListenAddre
   return { host: host === "" ? "::" : host, port };
 }
 
+/** Whether only this machine can connect. */
+export function isLoopback({ host }: ListenAddress): boolean {
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+/**
+ * Tokens travel in headers and key material in messages. Whoever can read the network would have both, so plain text beyond
+ * this machine is somebody's decision and never a default.
+ */
+export function refusePlaintext(listen: ListenAddress): StorageError {
+  return new StorageError("precondition", `listen on ${formatListenAddress(listen)} in plain text`, {
+    hint: "Set ZFSILO_TLS_CERT_FILE and ZFSILO_TLS_KEY_FILE, or listen on 127.0.0.1. ZFSILO_ALLOW_PLAINTEXT=1 allows it where something else encrypts.",
+  });
+}
+
 /** For URLs and messages. */
 export function formatListenAddress({ host, port }: ListenAddress): string {
   return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;

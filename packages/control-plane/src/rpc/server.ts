@@ -5,8 +5,10 @@ import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
 import net, { type AddressInfo, type Socket } from "node:net";
+import tls from "node:tls";
 import { formatListenAddress, type ListenAddress } from "./listen-address.ts";
 import { sniffProtocol } from "./sniff.ts";
+import type { TlsIdentity } from "./tls.ts";
 
 type Handler = ReturnType<typeof connectNodeAdapter>;
 export type HttpRequest = Parameters<Handler>[0];
@@ -19,6 +21,8 @@ export interface RpcServerOptions {
   readonly interceptors: readonly Interceptor[];
   /** Requests that are no RPC of ours. */
   readonly otherwise: (request: HttpRequest, response: HttpResponse) => void;
+  /** Without it, everything is plain text. */
+  readonly tls?: TlsIdentity | undefined;
   /** Default 10 s: how long a new connection may say nothing. */
   readonly silenceTimeoutMs?: number;
 }
@@ -31,7 +35,7 @@ const keepAliveProbeMs = 30_000;
 /** How long the rest of a message is read after its call was answered. */
 const lateBodyMs = 250;
 
-/** All protocols on one port: Connect, gRPC-Web and plain HTTP over HTTP/1.1, gRPC and Connect over cleartext HTTP/2. */
+/** All protocols on one port, in clear or over TLS: Connect, gRPC-Web and plain HTTP over HTTP/1.1, gRPC and Connect over HTTP/2. */
 export class RpcServer {
   readonly #options: RpcServerOptions;
   readonly #stopping = new AbortController();
@@ -56,6 +60,10 @@ export class RpcServer {
     const handle = (request: HttpRequest, response: HttpResponse): void => {
       this.#count(response);
       readToTheEnd(request, response);
+      if (options.tls?.asksForClients === true && !mayCallWithoutCertificate(request)) {
+        refuseWithoutCertificate(response);
+        return;
+      }
       try {
         adapter(withPlainAuthority(request), response);
       } catch (error) {
@@ -75,7 +83,8 @@ export class RpcServer {
     this.#http2.on("sessionError", (error) => {
       options.log.debug({ err: error }, "HTTP/2 session failed");
     });
-    this.#tcp = net.createServer((socket) => {
+    this.#tcp = options.tls === undefined ? net.createServer() : this.#secureServer(options.tls);
+    this.#tcp.on("connection", (socket: Socket) => {
       this.#accept(socket);
     });
   }
@@ -114,6 +123,8 @@ export class RpcServer {
     socket.once("close", () => this.#sockets.delete(socket));
     socket.setNoDelay(true);
     socket.setKeepAlive(true, keepAliveProbeMs);
+    // Over TLS it is the handshake that tells the protocol.
+    if (this.#options.tls !== undefined) return;
     sniffProtocol(socket, this.#silenceTimeoutMs, (protocol) => {
       if (protocol === "http2") {
         // Takes what was put back by itself, and reads the socket's handle from then on.
@@ -123,6 +134,29 @@ export class RpcServer {
       this.#http1.emit("connection", socket);
       socket.resume();
     });
+  }
+
+  /** A caller without a certificate gets an answer and not a broken handshake: probes need none (RpcServerOptions.tls). */
+  #secureServer(identity: TlsIdentity): tls.Server {
+    const server = tls.createServer({
+      ...identity.options,
+      ALPNProtocols: ["h2", "http/1.1"],
+      requestCert: identity.asksForClients,
+      rejectUnauthorized: false,
+      handshakeTimeout: this.#silenceTimeoutMs,
+    });
+    identity.onChange((changed) => {
+      server.setSecureContext(changed);
+    });
+    server.on("secureConnection", (socket) => {
+      if (socket.alpnProtocol === "h2") this.#http2.emit("connection", socket);
+      else this.#http1.emit("connection", socket);
+    });
+    server.on("tlsClientError", (error, socket) => {
+      this.#options.log.debug({ err: error }, "TLS handshake failed");
+      socket.destroy();
+    });
+    return server;
   }
 
   #track(session: http2.ServerHttp2Session): void {
@@ -169,6 +203,25 @@ export class RpcServer {
     // Ends the timer that "listening" began; both throw or ignore that they never listened.
     this.#http1.close(() => undefined);
   }
+}
+
+/** What kubelet and Prometheus ask, who have no certificate of ours; it tells nothing of volumes. */
+const withoutCertificate = new Set(["/healthz", "/readyz"]);
+
+function mayCallWithoutCertificate(request: HttpRequest): boolean {
+  const socket = "stream" in request ? request.stream.session?.socket : request.socket;
+  // An HTTP/2 session gives its socket out behind a proxy, of which neither `in` nor `instanceof` tell anything.
+  if ((socket as Partial<tls.TLSSocket> | undefined)?.authorized === true) return true;
+  return withoutCertificate.has(request.url?.split("?", 1)[0] ?? "");
+}
+
+/** 401 is UNAUTHENTICATED to every protocol. */
+function refuseWithoutCertificate(response: HttpResponse): void {
+  const text = "this server asks for a client certificate, signed by an authority that it trusts\n";
+  response.statusCode = 401;
+  response.setHeader("content-type", "text/plain; charset=utf-8");
+  if ("stream" in response) response.end(text);
+  else response.end(text);
 }
 
 /**

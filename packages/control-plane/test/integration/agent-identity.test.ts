@@ -49,7 +49,7 @@ describe("enrolling", () => {
     const hosts = await Promise.all([first!.host, second!.host]);
     expect(new Set(hosts).size).toBe(2);
     expect(hosts[0]).toMatch(/^hosts\/node-1-example_[0-9a-f]{10}$/);
-    expect(await system.host(hosts[0]!.slice(6))).toMatchObject({ agent: {}, labels: { zone: "a" }, allowedRoots: ["/data/kubelet"] });
+    expect(await system.host(hosts[0].slice(6))).toMatchObject({ agent: {}, labels: { zone: "a" }, allowedRoots: ["/data/kubelet"] });
     system.agent("other", { token, nodeName: "other.example" });
     await until("the other is refused", () => said("the join token is not valid"));
   });

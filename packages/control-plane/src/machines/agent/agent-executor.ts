@@ -60,8 +60,8 @@ export class AgentExecutor implements Executor {
   }
 
   /** The agent's stream has no message for it. */
-  async *stream(argv: Argv, _options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    await Promise.reject(this.#notOffered(argv));
+  stream(argv: Argv, _options: StreamOptions): AsyncIterable<Uint8Array> {
+    return { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(this.#notOffered(argv)) }) };
   }
 
   pipe(producer: Argv, _consumer: Argv, _options: PipeOptions): Promise<PipeResult> {
