@@ -29,7 +29,7 @@ const create = async (id: string, file: string): Promise<string> => {
 it("after a reboot of the target a volume is locked until it gets its key, and one with a key file is not; their data is there", async () => {
   const { machines, system } = world;
   const { volumes } = system;
-  await output(machines.give, "sh", "-ec", `mkdir -p /etc/zfsilo/keys; chmod 700 /etc/zfsilo/keys; head -c 32 /dev/urandom > ${keyFile}`);
+  await output(machines.give, "sh", "-ec", `mkdir -p /etc/zfsilo/keys; chmod 700 /etc/zfsilo/keys; head -c 32 /dev/urandom > ${keyFile}; sync`);
   const [secret, filed] = [await create("secret", ""), await create("filed", keyFile)];
   const sums = new Map<string, string>();
   for (const name of [secret, filed]) {
