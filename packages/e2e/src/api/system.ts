@@ -1,6 +1,6 @@
 import { createClient, type Client, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { HostService, OperationService, PoolService, Service, VolumeService } from "@zfsilo/api";
+import { GroupSnapshotService, HostService, OperationService, PoolService, Service, SnapshotService, VolumeService } from "@zfsilo/api";
 import { parseConfig, startControlPlane, type ControlPlane } from "@zfsilo/control-plane";
 import { createLogger } from "@zfsilo/lib";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -12,6 +12,8 @@ export interface Clients {
   readonly service: Client<typeof Service>;
   readonly hosts: Client<typeof HostService>;
   readonly volumes: Client<typeof VolumeService>;
+  readonly snapshots: Client<typeof SnapshotService>;
+  readonly groups: Client<typeof GroupSnapshotService>;
   readonly operations: Client<typeof OperationService>;
   readonly pools: Client<typeof PoolService>;
 }
@@ -26,6 +28,8 @@ export function connectTo(address: string, token: string): Clients {
     service: createClient(Service, transport),
     hosts: createClient(HostService, transport),
     volumes: createClient(VolumeService, transport),
+    snapshots: createClient(SnapshotService, transport),
+    groups: createClient(GroupSnapshotService, transport),
     operations: createClient(OperationService, transport),
     pools: createClient(PoolService, transport),
   };
@@ -71,6 +75,12 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     },
     get volumes() {
       return clients.volumes;
+    },
+    get snapshots() {
+      return clients.snapshots;
+    },
+    get groups() {
+      return clients.groups;
     },
     get operations() {
       return clients.operations;

@@ -38,6 +38,7 @@ describe.runIf(process.env["CI"] === "true" || has("grpcurl"))("with grpcurl", (
   it.each([
     ["pools.md", pools, '"maximumVolumeBytes"'],
     ["zfs-options.md", blocks("zfs-options.md"), '"compression": "off"'],
+    ["snapshots.md", blocks("snapshots.md").slice(1), '"state": "SNAPSHOT_STATE_TOMBSTONED"'],
     ["encryption.md", blocks("encryption.md"), '"unlocked": true'],
   ])("every line of %s works as it stands there", async (_page, lines, shown) => {
     expect(lines.length).toBeGreaterThan(0);

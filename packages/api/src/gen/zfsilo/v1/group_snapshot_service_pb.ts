@@ -28,7 +28,7 @@ export type CreateGroupSnapshotRequest = Message<"zfsilo.v1.CreateGroupSnapshotR
   groupSnapshotId: string;
 
   /**
-   * volumes is required, 1 to 64 of one host; display_name, labels and consistency may be set.
+   * volumes is required, 1 to 64 of one pool; display_name, labels and consistency may be set.
    *
    * @generated from field: zfsilo.v1.GroupSnapshot group_snapshot = 2;
    */

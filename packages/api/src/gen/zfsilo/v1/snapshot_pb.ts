@@ -184,7 +184,7 @@ export type SnapshotSpace = Message<"zfsilo.v1.SnapshotSpace"> & {
   writtenBytes: bigint;
 
   /**
-   * When that was read.
+   * When that was first read so. It is looked at with each reconcile cycle.
    *
    * @generated from field: google.protobuf.Timestamp observe_time = 4;
    */
@@ -247,7 +247,7 @@ export type GroupSnapshot = Message<"zfsilo.v1.GroupSnapshot"> & {
   consistency: Consistency;
 
   /**
-   * Output only. hosts/{host}: all its volumes live there.
+   * Output only. hosts/{host}: all its volumes live there, in one pool.
    *
    * @generated from field: string host = 7;
    */

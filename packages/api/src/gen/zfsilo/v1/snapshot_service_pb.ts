@@ -639,7 +639,7 @@ export const ClonePolicySchema: GenEnum<ClonePolicy> = /*@__PURE__*/
  */
 export const SnapshotService: GenService<{
   /**
-   * Takes a snapshot. The same id for the same volume gives the same snapshot; for another one ALREADY_EXISTS.
+   * Takes a snapshot. The same id for the same volume and consistency gives the same snapshot; for others ALREADY_EXISTS.
    *
    * @generated from rpc zfsilo.v1.SnapshotService.CreateSnapshot
    */
@@ -669,7 +669,8 @@ export const SnapshotService: GenService<{
     output: typeof ListSnapshotsResponseSchema;
   },
   /**
-   * Destroys it. FAILED_PRECONDITION, naming them, while holds or clones need it, unless the request says what to do.
+   * Destroys it. FAILED_PRECONDITION, naming them, while holds or clones need it, unless the request says what to do, and while it
+   * is of a group.
    *
    * @generated from rpc zfsilo.v1.SnapshotService.DeleteSnapshot
    */

@@ -79,7 +79,8 @@ export type ListVolumesRequest = Message<"zfsilo.v1.ListVolumesRequest"> & {
   pageToken: string;
 
   /**
-   * Fields: name, display_name, labels.KEY, host, pool, capacity_bytes, status, mode, sparse, create_time. See docs/api.md.
+   * Fields: name, display_name, labels.KEY, host, pool, capacity_bytes, status, mode, sparse, origin,
+   * create_time. See docs/api.md.
    *
    * @generated from field: string filter = 3;
    */
