@@ -1,0 +1,130 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { csi } from "@zfsilo/api";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { startSystem, type System } from "../../src/api/system.ts";
+import { mountCapability } from "../../src/csi/capability.ts";
+import { driverOf, type RunningDriver } from "../../src/csi/running-driver.ts";
+
+const mib = 1n << 20n;
+const volumeCapabilities = [mountCapability()];
+
+let system: System;
+let driver: RunningDriver;
+beforeAll(async () => {
+  system = await startSystem();
+  driver = await driverOf(system);
+});
+afterAll(async () => {
+  await driver.stop();
+  await system.stop();
+});
+beforeEach(async () => {
+  expect((await driver.controller.listVolumes({})).entries).toEqual([]);
+  expect((await driver.controller.listSnapshots({})).entries).toEqual([]);
+});
+
+type Source = "snapshot" | "volume";
+
+async function make(name: string, source?: readonly [Source, string], more: object = {}): Promise<csi.Volume> {
+  const content = source && {
+    volumeContentSource: {
+      type:
+        source[0] === "snapshot"
+          ? ({ case: "snapshot", value: { snapshotId: source[1] } } as const)
+          : ({ case: "volume", value: { volumeId: source[1] } } as const),
+    },
+  };
+  const capacityRange = source === undefined ? { capacityRange: { requiredBytes: 64n * mib } } : {};
+  const { volume } = await driver.controller.createVolume({ name, volumeCapabilities, ...capacityRange, ...content, ...more });
+  return volume!;
+}
+
+const codeOf = async (call: Promise<unknown>): Promise<string> =>
+  call.then(
+    () => "Ok",
+    (error: unknown) => Code[ConnectError.from(error).code],
+  );
+const removeVolume = (volumeId: string): Promise<unknown> => driver.controller.deleteVolume({ volumeId });
+const removeSnapshot = (snapshotId: string): Promise<unknown> => driver.controller.deleteSnapshot({ snapshotId });
+
+it("a snapshot is taken once, listed by itself and by its volume, and becomes a volume at least as large", async () => {
+  const source = await make("source");
+  const request = { name: "snap", sourceVolumeId: source.volumeId, parameters: { consistency: "crash" } };
+  const { snapshot } = await driver.controller.createSnapshot(request);
+  expect(snapshot).toMatchObject({ sizeBytes: 64n * mib, sourceVolumeId: source.volumeId, readyToUse: true });
+  expect(snapshot!.creationTime!.seconds).toBeGreaterThan(0n);
+  expect((await driver.controller.createSnapshot(request)).snapshot).toEqual(snapshot);
+  const { snapshotId } = snapshot!;
+  expect((await driver.controller.getSnapshot({ snapshotId })).snapshot).toEqual(snapshot);
+  for (const filter of [{ snapshotId }, { sourceVolumeId: source.volumeId }, {}]) {
+    expect((await driver.controller.listSnapshots(filter)).entries.map((entry) => entry.snapshot)).toEqual([snapshot]);
+  }
+  expect(await codeOf(driver.controller.createSnapshot({ ...request, name: "" }))).toBe("InvalidArgument");
+  expect(await codeOf(driver.controller.createSnapshot({ ...request, name: "s2", sourceVolumeId: "gone" }))).toBe("NotFound");
+  expect(await codeOf(driver.controller.createSnapshot({ ...request, name: "s2", parameters: { colour: "red" } }))).toBe("InvalidArgument");
+
+  const restored = await make("restored", ["snapshot", snapshotId]);
+  expect(restored).toMatchObject({ capacityBytes: 64n * mib, contentSource: { type: { case: "snapshot", value: { snapshotId } } } });
+  expect((await make("restored", ["snapshot", snapshotId])).volumeId).toBe(restored.volumeId);
+  expect(await codeOf(make("restored"))).toBe("AlreadyExists");
+  expect(await codeOf(make("small", ["snapshot", snapshotId], { capacityRange: { limitBytes: 32n * mib } }))).toBe("OutOfRange");
+  const larger = await make("larger", ["snapshot", snapshotId], { capacityRange: { requiredBytes: 128n * mib } });
+  expect(larger.capacityBytes).toBe(128n * mib);
+
+  // Gone for its users at once, though clones stand on it.
+  await removeSnapshot(snapshotId);
+  await removeSnapshot(snapshotId);
+  expect((await driver.controller.listSnapshots({})).entries).toEqual([]);
+  for (const { volumeId } of [restored, larger, source]) await removeVolume(volumeId);
+});
+
+it("a volume with a snapshot is not deleted with it, unless a clone takes the snapshot over", async () => {
+  const source = await make("source");
+  const { snapshot } = await driver.controller.createSnapshot({ name: "snap", sourceVolumeId: source.volumeId });
+  expect(await codeOf(removeVolume(source.volumeId))).toBe("FailedPrecondition");
+  const clone = await make("clone", ["snapshot", snapshot!.snapshotId]);
+  await removeVolume(source.volumeId);
+  expect((await driver.controller.getSnapshot({ snapshotId: snapshot!.snapshotId })).snapshot?.readyToUse).toBe(true);
+  await removeSnapshot(snapshot!.snapshotId);
+  await removeVolume(clone.volumeId);
+});
+
+it("a volume is cloned, thinly or in full, and its source may go first", async () => {
+  const source = await make("source");
+  const clone = await make("clone", ["volume", source.volumeId]);
+  const full = await make("full", ["volume", source.volumeId], { parameters: { copyMode: "full" } });
+  expect(clone.contentSource?.type).toMatchObject({ case: "volume", value: { volumeId: source.volumeId } });
+  expect(await codeOf(make("none", ["volume", "gone"]))).toBe("NotFound");
+  await removeVolume(source.volumeId);
+  for (const { volumeId } of [clone, full]) await removeVolume(volumeId);
+});
+
+it("a group is taken at one instant, once, and goes as a whole", async () => {
+  const sources = await Promise.all(["a", "b"].map((name) => make(name)));
+  const request = { name: "group", sourceVolumeIds: sources.map(({ volumeId }) => volumeId) };
+  const { groupSnapshot } = await driver.groups.createVolumeGroupSnapshot(request);
+  const { groupSnapshotId, snapshots } = groupSnapshot!;
+  expect(groupSnapshot!.readyToUse).toBe(true);
+  expect(snapshots.map(({ sourceVolumeId }) => sourceVolumeId)).toEqual(request.sourceVolumeIds);
+  expect(new Set(snapshots.map((snapshot) => snapshot.groupSnapshotId))).toEqual(new Set([groupSnapshotId]));
+  expect((await driver.groups.createVolumeGroupSnapshot(request)).groupSnapshot).toEqual(groupSnapshot);
+  expect((await driver.groups.getVolumeGroupSnapshot({ groupSnapshotId })).groupSnapshot).toEqual(groupSnapshot);
+  const other = { ...request, sourceVolumeIds: [sources[0]!.volumeId] };
+  expect(await codeOf(driver.groups.createVolumeGroupSnapshot(other))).toBe("AlreadyExists");
+  expect(await codeOf(driver.groups.createVolumeGroupSnapshot({ name: "none", sourceVolumeIds: [] }))).toBe("InvalidArgument");
+
+  const snapshotIds = snapshots.map(({ snapshotId }) => snapshotId);
+  await driver.groups.deleteVolumeGroupSnapshot({ groupSnapshotId, snapshotIds });
+  await driver.groups.deleteVolumeGroupSnapshot({ groupSnapshotId, snapshotIds });
+  expect(await codeOf(driver.groups.getVolumeGroupSnapshot({ groupSnapshotId }))).toBe("NotFound");
+  for (const { volumeId } of sources) await removeVolume(volumeId);
+});
+
+it("offers exactly what the control plane says it has", async () => {
+  const { features } = await system.service.getServerInfo({});
+  const { capabilities } = await driver.identity.getPluginCapabilities({});
+  const services = capabilities.flatMap(({ type }) => (type.case === "service" ? [type.value.type] : []));
+  const { PluginCapability_Service_Type: Type } = csi;
+  expect(services.includes(Type.GROUP_CONTROLLER_SERVICE)).toBe(features.includes("group-snapshots"));
+  expect(services.includes(Type.SNAPSHOT_METADATA_SERVICE)).toBe(features.includes("changed-ranges"));
+});
