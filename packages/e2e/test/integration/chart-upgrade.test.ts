@@ -63,29 +63,30 @@ describe.runIf(canBuildTools())("upgrades of the chart", () => {
 
   const upgrade = (values: object = {}): Promise<readonly Verdict[]> =>
     render({ ...leastValues, ...values }, ["--dry-run=server", `--kube-apiserver=${cluster.url}`], { KUBECONFIG: "/dev/null" });
-  const tokenOf = (verdicts: readonly Verdict[]): unknown => find(verdicts, "Secret", "zfsilo-token")["data"] as unknown;
+  const made = ["zfsilo-token", "zfsilo-tls"] as const;
+  const secretsOf = (verdicts: readonly Verdict[]): unknown[] => made.map((name) => find(verdicts, "Secret", name)["data"] as unknown);
   const tokenHashOf = (verdicts: readonly Verdict[]): unknown => {
     const { "zfsilo.json": text } = find(verdicts, "ConfigMap", "zfsilo-control-plane")["data"] as Record<string, string>;
     return (JSON.parse(text ?? "") as { tokens: { sha256: string }[] }).tokens[0]?.sha256;
   };
 
-  it("keep the token that the first installation made", async () => {
+  it("keep the token and the certificates that the first installation made", async () => {
     const installed = await upgrade();
-    expect(cluster.asked).toContain("zfsilo-token");
-    cluster.secrets.set("zfsilo-token", find(installed, "Secret", "zfsilo-token"));
+    expect(cluster.asked).toEqual(expect.arrayContaining([...made]));
+    for (const name of made) cluster.secrets.set(name, find(installed, "Secret", name));
     const upgraded = await upgrade({ logLevel: "debug" });
-    expect(tokenOf(upgraded)).toEqual(tokenOf(installed));
+    expect(secretsOf(upgraded)).toEqual(secretsOf(installed));
     expect(tokenHashOf(upgraded)).toBe(tokenHashOf(installed));
   });
 
-  it("make another where there was none", async () => {
+  it("make others where there were none", async () => {
     cluster.secrets.clear();
     const [one, two] = [await upgrade(), await upgrade()];
-    expect(tokenOf(one)).not.toEqual(tokenOf(two));
+    for (const index of made.keys()) expect(secretsOf(one)[index]).not.toEqual(secretsOf(two)[index]);
   });
 
   it("restart the control plane for its configuration alone", async () => {
-    cluster.secrets.set("zfsilo-token", find(await upgrade(), "Secret", "zfsilo-token"));
+    for (const name of made) cluster.secrets.set(name, find(await upgrade(), "Secret", name));
     const checksum = async (values: object): Promise<string | undefined> => {
       const { spec } = find(await upgrade(values), "StatefulSet", "zfsilo-control-plane") as KubeObject & {
         spec: { template: { metadata: { annotations: Record<string, string> } } };

@@ -1,9 +1,9 @@
 import { parseConfig } from "@zfsilo/control-plane";
 import { parseFlags } from "@zfsilo/csi";
-import { createHash } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { leastValues, render, renderText, type KubeObject, type Verdict } from "../../src/deploy/chart.ts";
-import { find, names, workloads, type Container } from "../../src/deploy/pods.ts";
+import { containerOf, find, names, podOf, workloads, type Container } from "../../src/deploy/pods.ts";
 import { canBuildTools, helm, kubeCheck } from "../../src/deploy/tools.ts";
 
 const external = {
@@ -28,10 +28,12 @@ const valueSets: Readonly<Record<string, object>> = {
   "an external control plane": external,
   "an external control plane in plain text": { ...external, controlPlane: { external: { address: "http://10.9.0.2:8080" } }, tls: { mode: "none" } },
   "nodes only": { ...external, controller: { enabled: false } },
-  "a token of one's own": {
+  "certificates and a token of one's own": {
     ...leastValues,
+    tls: { mode: "existing", existingSecret: "cert-manager-made" },
     token: { existingSecret: "storage-token", sha256: "0".repeat(64) },
   },
+  "plain text": { ...leastValues, tls: { mode: "none" } },
   "a data directory on one node": {
     ...leastValues,
     controlPlane: { persistence: { type: "hostPath" }, nodeSelector: { "kubernetes.io/hostname": "one" } },
@@ -137,6 +139,9 @@ describe.runIf(canBuildTools())("chart", () => {
       const { data } = find(verdicts, "ConfigMap", "zfsilo-control-plane") as KubeObject & { data: Record<string, string> };
       const config = parseConfig({}, { name: "zfsilo.json", text: data["zfsilo.json"] ?? "" });
       expect(config.tokens.map(({ name }) => name)).toEqual(["csi"]);
+      const { volumeMounts } = containerOf(podOf(verdicts, "zfsilo-control-plane"), "control-plane");
+      const hasCertificate = volumeMounts?.some(({ mountPath }) => config.tls?.certFile === `${mountPath}/tls.crt`) ?? false;
+      expect([config.allowPlaintext, hasCertificate]).toEqual([!hasCertificate, !config.allowPlaintext]);
       expect(config.hosts).toEqual([]);
       const secret = verdicts.find(({ object }) => object.metadata.name === "zfsilo-token")?.object as (KubeObject & { data: { token: string } }) | undefined;
       if (secret === undefined) return;
@@ -146,6 +151,19 @@ describe.runIf(canBuildTools())("chart", () => {
     });
   });
 
+  it("makes a certificate that stands for every name of the Service", async () => {
+    const verdicts = await render({ ...leastValues, tls: { extraDnsNames: ["storage.example.org"], extraIpAddresses: ["10.9.0.2"] } });
+    const { data } = find(verdicts, "Secret", "zfsilo-tls") as KubeObject & { data: Record<string, string> };
+    const pem = (key: string): Buffer => Buffer.from(data[key] ?? "", "base64");
+    const [certificate, ca] = [new X509Certificate(pem("tls.crt")), new X509Certificate(pem("ca.crt"))];
+    const args = containerOf(podOf(verdicts, "zfsilo-controller"), "driver").args ?? [];
+    const { hostname } = new URL(parseFlags(args)["control-plane"]);
+    expect(hostname).toBe("zfsilo-control-plane.storage.svc");
+    for (const name of [hostname, "zfsilo-control-plane", "localhost", "storage.example.org"]) expect(certificate.checkHost(name)).toBe(name);
+    expect(certificate.checkIP("10.9.0.2")).toBe("10.9.0.2");
+    expect([ca.ca, certificate.ca, certificate.verify(ca.publicKey)]).toEqual([true, false, true]);
+  });
+
   it.each([
     ["a misspelt key", { ...leastValues, controller: { replica: 1 } }, /controller.*'replica' not allowed/],
     ["a misspelt key in a list", { ...leastValues, storageClasses: [{ name: "a", reclaimPolice: "Retain" }] }, /reclaimPolice/],
@@ -153,7 +171,6 @@ describe.runIf(canBuildTools())("chart", () => {
     ["no registry", {}, /images\.registry/],
     ["a floating tag", { images: { ...leastValues.images, csi: { name: "zfsilo-csi", tag: "latest" } } }, /images\/csi/],
     ["a certificate without a Secret", { ...external, tls: { mode: "existing" } }, /tls\/existingSecret/],
-    ["a certificate for the control plane that is installed", { ...leastValues, tls: external.tls }, /speaks plain text only/],
     ["a token whose hash is not known", { ...leastValues, token: { existingSecret: "t" } }, /token\.sha256/],
     ["an external control plane without a token", { ...external, token: {} }, /token\.existingSecret/],
     ["settings that the chart makes", { ...leastValues, controlPlane: { config: { listen: ":1" } } }, /controlPlane\/config/],

@@ -108,7 +108,7 @@ describe("calls in docs/kubernetes.md", () => {
     const script = [
       // In place of a cluster; the volume's id is looked up with it.
       "kubectl() { echo csi-demo; }; base64() { :; }",
-      ...those("sh", "api").map((text) => text.replaceAll("localhost:8080", service.address)),
+      ...those("sh", "api").map((text) => text.replaceAll("https://localhost:8443", `http://${service.address}`).replaceAll("--cacert ca.crt ", "")),
     ]
       .join("\n")
       .replace(/^token=.*$/m, `token=${service.token}`);

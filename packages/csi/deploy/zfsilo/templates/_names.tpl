@@ -52,7 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{/* Where the driver and the agents on nodes find the API. */}}
 {{- define "zfsilo.controlPlane.url" -}}
 {{- if include "zfsilo.controlPlane.isHere" . -}}
-{{- printf "http://%s.%s.svc:%v" (include "zfsilo.controlPlane.name" .) .Release.Namespace .Values.controlPlane.service.port -}}
+{{- printf "%s://%s.%s.svc:%v" (ternary "http" "https" (eq .Values.tls.mode "none")) (include "zfsilo.controlPlane.name" .) .Release.Namespace .Values.controlPlane.service.port -}}
 {{- else -}}
 {{- .Values.controlPlane.external.address -}}
 {{- end -}}
@@ -63,5 +63,5 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
 {{- define "zfsilo.tlsSecret" -}}
-{{- .Values.tls.existingSecret -}}
+{{- default (printf "%s-tls" (include "zfsilo.fullname" .)) .Values.tls.existingSecret -}}
 {{- end -}}
