@@ -12,11 +12,12 @@ import { memory } from "./measurements/memory.ts";
 import { publishMachines } from "./measurements/publish-machines.ts";
 import { reads } from "./measurements/reads.ts";
 import { snapshotsMachines } from "./measurements/snapshots-machines.ts";
+import { restart } from "./measurements/restart.ts";
 import { targets } from "./measurements/targets.ts";
 import { throughput } from "./measurements/throughput.ts";
 import { toJson, toTables } from "./report.ts";
 
-const measurements: readonly Measurement[] = [reads, changes, throughput, lists, targets, memory];
+const measurements: readonly Measurement[] = [reads, changes, throughput, lists, targets, restart, memory];
 const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, connectMachines, snapshotsMachines];
 
 const usage = `Measures zfsilo, as ratios within one run.

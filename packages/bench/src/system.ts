@@ -16,6 +16,7 @@ export interface DataDirectory extends AsyncDisposable {
 
 /** A control plane in this process, and a client that holds its admin token. */
 export interface System extends AsyncDisposable {
+  readonly url: string;
   readonly volumes: Volumes;
 }
 
@@ -45,8 +46,10 @@ export async function startSystem({ dataDir, hosts }: SystemOptions): Promise<Sy
     sshAgentSocket: undefined,
   });
   const token = await readFile(controlPlane.adminTokenFile, "utf8");
+  const url = `http://127.0.0.1:${controlPlane.address.port}`;
   return {
-    volumes: volumeClient(`http://127.0.0.1:${controlPlane.address.port}`, token),
+    url,
+    volumes: volumeClient(url, token),
     async [Symbol.asyncDispose]() {
       await controlPlane.stop();
     },

@@ -103,7 +103,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
   const placer = new Placer({ hosts, volumes, pools });
   const requests: RequestDeps = { ...deps, operations, placer, iqnPrefix: config.iqnPrefix, keyRoots: config.keyRoots };
-  const reconciler = new Reconciler({ ...deps, operations, log, repairs: metrics });
+  const reconciler = new Reconciler({ ...deps, operations, log, repairs: metrics, looks: metrics });
   const intervalMs = config.reconcile.intervalSeconds * 1000;
   const reconcile: ReconcileLoop = new ReconcileLoop({ reconciler, intervalMs, log, observer: metrics });
   const watch: HostWatch = new HostWatch({ hosts, machines, onBack: () => { reconcile.request(); }, probeEveryMs: hostProbeMs });

@@ -42,6 +42,7 @@ export class Metrics {
   readonly #abnormalVolumes: Gauge<"reason">;
   readonly #abnormalHosts: Gauge<"reason">;
   readonly #cycles: Histogram<"outcome">;
+  readonly #looks: Histogram;
   readonly #repairs: Counter<"action" | "outcome">;
   readonly #sources: MetricSources;
 
@@ -84,6 +85,12 @@ export class Metrics {
       buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300],
       registers,
     });
+    this.#looks = new Histogram({
+      name: "zfsilo_reconcile_observe_seconds",
+      help: "The part of a reconcile cycle in which all hosts are looked at.",
+      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300],
+      registers,
+    });
     this.#repairs = new Counter({
       name: "zfsilo_reconcile_repairs_total",
       help: "Repairs that were tried, by action and outcome.",
@@ -103,6 +110,10 @@ export class Metrics {
 
   hostCommand(tool: string, outcome: CommandOutcome, seconds: number): void {
     this.#commands.observe({ tool, outcome }, seconds);
+  }
+
+  observed(seconds: number): void {
+    this.#looks.observe(seconds);
   }
 
   cycle(outcome: "ok" | "failed", seconds: number): void {

@@ -13,6 +13,8 @@ import { refreshSnapshots } from "./snapshots.ts";
 
 export interface ReconcilerOptions extends ReconcileDeps {
   readonly log: Logger;
+  /** Told how long each look at all hosts took, for metrics. */
+  readonly looks?: { observed(seconds: number): void };
 }
 
 export interface CycleOptions {
@@ -56,7 +58,9 @@ export class Reconciler {
     const { filter = "", reportOnly = false } = options;
     const hosts = await this.#deps.hosts.all();
     const began = new Date();
+    const lookedFrom = performance.now();
     const seen = await observeHosts(this.#deps, hosts, signal);
+    this.#deps.looks?.observed((performance.now() - lookedFrom) / 1000);
     await recordHostConditions(this.#deps.hosts, hosts, seen);
     await refreshSnapshots(this.#deps, hosts, seen, began);
     if (!reportOnly) await applyQuotas(this.#deps, hosts, seen, signal);

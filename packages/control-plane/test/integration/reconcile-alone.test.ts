@@ -81,11 +81,14 @@ describe("by itself, the control plane", () => {
     await more(9, 999);
     await cost();
     const volumes = await running.call("VolumeService/ListVolumes", {});
-    const hosts = await running.call("HostService/ListHosts", {});
+    // When a host was last seen is known from what was asked of it, and kept nowhere.
+    const recorded = async (): Promise<unknown> =>
+      ((await running.call("HostService/ListHosts", {}))["hosts"] as Json[]).map(({ lastSeenTime: _seen, ...host }) => host);
+    const hosts = await recorded();
     const operations = await running.call("OperationService/ListOperations", {});
     expect(await cost()).toEqual(withTen);
     expect(await running.call("VolumeService/ListVolumes", {})).toEqual(volumes);
-    expect(await running.call("HostService/ListHosts", {})).toEqual(hosts);
+    expect(await recorded()).toEqual(hosts);
     expect(await running.call("OperationService/ListOperations", {})).toEqual(operations);
   });
 });
