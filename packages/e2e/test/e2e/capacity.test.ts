@@ -6,7 +6,7 @@ import { give, mib, useRealWorld } from "../../src/api/real-world.ts";
 const world = useRealWorld("capacity");
 
 const layouts: readonly (readonly [name: string, ashift: number, vdev: readonly string[], volblocksize: bigint])[] = [
-  ["mirrored", 12, ["mirror", "/var/tmp/d1", "/var/tmp/d2"], 0n],
+  ["pair", 12, ["mirror", "/var/tmp/d1", "/var/tmp/d2"], 0n],
   ["parity", 12, ["raidz1", "/var/tmp/d1", "/var/tmp/d2", "/var/tmp/d3"], 8192n],
   ["twofold", 12, ["raidz2", "/var/tmp/d1", "/var/tmp/d2", "/var/tmp/d3", "/var/tmp/d4"], 16_384n],
 ];
