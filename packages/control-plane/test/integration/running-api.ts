@@ -104,6 +104,7 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
           watchers.add(listener);
           return () => watchers.delete(listener);
         },
+        progressOf: () => undefined,
       },
     },
     volumes,

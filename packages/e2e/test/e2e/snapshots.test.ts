@@ -9,12 +9,12 @@ const { create, connect, takeDown } = world;
 const onTake = (script: string): Promise<string> => output(world.machines.take, "sh", "-ec", script);
 const sha = async (path: string): Promise<string> => (await onTake(`sha256sum < ${path}`)).split(" ")[0] ?? "";
 
-async function snapshot(id: string, volume: string, consistency = Consistency.CRASH): Promise<string> {
+async function snapshot(id: string, volume: string, consistency: Consistency = Consistency.CRASH): Promise<string> {
   await world.system.snapshots.createSnapshot({ snapshotId: id, snapshot: { volume, consistency } });
   return `snapshots/${id}`;
 }
 
-async function clone(id: string, from: string, copyMode = CopyMode.CLONE): Promise<string> {
+async function clone(id: string, from: string, copyMode: CopyMode = CopyMode.CLONE): Promise<string> {
   await world.system.volumes.createVolume({
     volumeId: id,
     volume: { sparse: true, source: { source: { case: "snapshot", value: from }, copyMode } },
