@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { VolumeStatus, type csi } from "@zfsilo/api";
 import { createLogger } from "@zfsilo/lib";
 import { Writable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startSystem, type System } from "../../src/api/system.ts";
 import { blockCapability, mountCapability } from "../../src/csi/capability.ts";
@@ -231,6 +232,23 @@ describe("lists and capacity", () => {
     expect((await driver.controller.getCapacity({ parameters: { "hostLabel.zone": "none" } })).availableCapacity).toBe(0n);
     for (const volumeId of ids) await driver.controller.deleteVolume({ volumeId });
   });
+});
+
+it("a different call for a volume that is being worked on is ABORTED, the same one joins", async () => {
+  const volumeId = await make("pending");
+  await driver.controller.controllerPublishVolume({ volumeId, nodeId: node, volumeCapability: mount });
+  const { faults } = system.controlPlane.world;
+  faults.add({ host: "hst_take", match: { program: "mkfs.ext4" }, effect: { kind: "delay", ms: 1_500 } });
+  const stage = (): Promise<string> => codeOf(driver.node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability: mount }));
+  const first = stage();
+  await sleep(500);
+  const joined = stage();
+  expect(await codeOf(driver.controller.controllerExpandVolume({ volumeId, capacityRange: { requiredBytes: 128n * mib } }))).toBe("Aborted");
+  expect([await first, await joined]).toEqual(["Ok", "Ok"]);
+  faults.clear();
+  await driver.node.nodeUnstageVolume({ volumeId, stagingTargetPath });
+  await driver.controller.controllerUnpublishVolume({ volumeId, nodeId: node });
+  await driver.controller.deleteVolume({ volumeId });
 });
 
 it("a caller's deadline ends its waiting, not the work", async () => {
