@@ -5,11 +5,14 @@ import {
   ServeRequestSchema,
   type CommandRequest,
   type FileBatchRequest,
+  type PipeRequest,
   type ServeRequest,
+  type StreamRequest,
 } from "@zfsilo/api";
-import { CommandError, FileOperationError, fileOperationFromMessage, fileResultToMessage, type Argv, type Executor } from "@zfsilo/command";
+import { CommandError, FileOperationError, fileOperationFromMessage, fileResultToMessage, StreamExitError, type Argv, type Executor } from "@zfsilo/command";
 import { errorChain, reasonOf, StorageError, type AsyncQueue, type Logger } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Credit } from "./credit.ts";
 import { isRefusal } from "./refusal.ts";
 
 export interface RequestsOptions {
@@ -39,6 +42,7 @@ type Outgoing = NonNullable<MessageInitShape<typeof ServeRequestSchema>["message
 export class Requests {
   readonly #options: RequestsOptions;
   readonly #running = new Map<bigint, AbortController>();
+  readonly #credits = new Map<bigint, Credit>();
   readonly #ends = new Set<Promise<void>>();
 
   constructor(options: RequestsOptions) {
@@ -47,11 +51,7 @@ export class Requests {
 
   command(request: CommandRequest): void {
     this.#begin(request.id, async (signal) => {
-      const { executor } = this.#options;
-      const [program, ...args] = request.argv;
-      if (program === undefined) throw new StorageError("invalid_argument", "run a command: it has no program");
-      const argv: Argv = [program, ...args];
-      const { exitCode, stdout, stderr } = await executor.run(argv, {
+      const { exitCode, stdout, stderr } = await this.#options.executor.run(argvOf(request.argv), {
         signal,
         stdin: request.stdin,
         timeoutMs: bounded(request.timeoutMs, maxTimeoutMs),
@@ -60,6 +60,48 @@ export class Requests {
       this.#sendOutput(request.id, OutputStream.STDOUT, stdout);
       this.#sendOutput(request.id, OutputStream.STDERR, stderr);
       this.#send({ case: "exit", value: { id: request.id, exitCode } });
+    });
+  }
+
+  /** No more of the output is under way than the other end has room for; the program is held up beyond that. */
+  stream({ id, argv, timeoutMs, creditBytes }: StreamRequest): void {
+    const credit = new Credit(Number(creditBytes));
+    this.#credits.set(id, credit);
+    this.#begin(id, async (signal) => {
+      try {
+        const output = this.#options.executor.stream(argvOf(argv), { signal, timeoutMs: bounded(timeoutMs, maxTimeoutMs), maxWaitingBytes: pieceBytes });
+        for await (const chunk of output) {
+          for (const data of piecesOf(chunk)) {
+            await credit.take(data.length, signal);
+            this.#send({ case: "output", value: { id, stream: OutputStream.STDOUT, data } });
+          }
+        }
+        this.#send({ case: "exit", value: { id, exitCode: 0 } });
+      } catch (error) {
+        if (!(error instanceof StreamExitError)) throw error;
+        this.#sendOutput(id, OutputStream.STDERR, error.result.stderr);
+        this.#send({ case: "exit", value: { id, exitCode: error.result.exitCode } });
+      } finally {
+        this.#credits.delete(id);
+      }
+    });
+  }
+
+  credit(id: bigint, bytes: bigint): void {
+    this.#credits.get(id)?.add(Number(bytes));
+  }
+
+  pipe(request: PipeRequest): void {
+    this.#begin(request.id, async (signal) => {
+      const result = await this.#options.executor.pipe(argvOf(request.producer), argvOf(request.consumer), {
+        signal,
+        timeoutMs: bounded(request.timeoutMs, maxTimeoutMs),
+        maxOutputBytes: bounded(request.maxOutputBytes, maxOutputBytes),
+      });
+      this.#sendOutput(request.id, OutputStream.STDOUT, result.stdout);
+      this.#sendOutput(request.id, OutputStream.STDERR, result.stderr);
+      const { producerExitCode, consumerExitCode } = result;
+      this.#send({ case: "pipeExit", value: { id: request.id, producerExitCode, consumerExitCode } });
     });
   }
 
@@ -134,6 +176,11 @@ export class Requests {
   #send(message: Outgoing): void {
     this.#options.outbox.push(create(ServeRequestSchema, { message }));
   }
+}
+
+function argvOf([program, ...args]: readonly string[]): Argv {
+  if (program === undefined) throw new StorageError("invalid_argument", "run a command: it has no program");
+  return [program, ...args];
 }
 
 /** At least one piece, if only an empty one. */

@@ -60,6 +60,15 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
         case "files":
           requests.files(message.value);
           break;
+        case "stream":
+          requests.stream(message.value);
+          break;
+        case "pipe":
+          requests.pipe(message.value);
+          break;
+        case "credit":
+          requests.credit(message.value.id, message.value.bytes);
+          break;
         case "cancel":
           requests.cancel(message.value.id);
           break;
@@ -72,7 +81,6 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
           await options.rotation.accepted();
           outbox.push(create(ServeRequestSchema, { message: { case: "credentialInUse", value: {} } }));
           break;
-        case "credit":
         case undefined:
           options.log.warn({ message: message.case }, "a message of the control plane is not known to this version");
       }

@@ -13,4 +13,5 @@ export { Slots } from "./slots.ts";
 export { SshExecutor } from "./ssh.ts";
 export * from "./ssh-connection.ts";
 export { connectSsh, type SshTarget } from "./ssh2-connection.ts";
+export { StreamWatch } from "./stream-watch.ts";
 export { systemPath } from "./system-path.ts";

@@ -1,7 +1,7 @@
 import { errorChain, StorageError, type Logger } from "@zfsilo/lib";
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { createSecureContext, type SecureContextOptions } from "node:tls";
+import { createSecureContext } from "node:tls";
 
 /** Files in PEM form. */
 export interface TlsFiles {
@@ -9,6 +9,14 @@ export interface TlsFiles {
   readonly keyFile: string;
   /** Set: callers have to show a certificate that one of these authorities signed. */
   readonly clientCaFile: string | undefined;
+}
+
+/** What tls.createServer and setSecureContext take. */
+interface Identity {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly ca?: Buffer;
+  readonly minVersion: "TLSv1.2";
 }
 
 /** Kubernetes swaps a link when a Secret changes, which no watch of the file itself sees: the content is compared. */
@@ -19,11 +27,11 @@ export class TlsIdentity implements Disposable {
   readonly #files: TlsFiles;
   readonly #log: Logger;
   readonly #timer: NodeJS.Timeout;
-  #current: SecureContextOptions;
+  #current: Identity;
   #failed = "";
-  #onChange: (options: SecureContextOptions) => void = () => undefined;
+  #onChange: (options: Identity) => void = () => undefined;
 
-  private constructor(files: TlsFiles, log: Logger, current: SecureContextOptions, everyMs: number) {
+  private constructor(files: TlsFiles, log: Logger, current: Identity, everyMs: number) {
     this.#files = files;
     this.#log = log;
     this.#current = current;
@@ -36,7 +44,7 @@ export class TlsIdentity implements Disposable {
     return new TlsIdentity(files, log, await readIdentity(files), everyMs);
   }
 
-  get options(): SecureContextOptions {
+  get options(): Identity {
     return this.#current;
   }
 
@@ -44,7 +52,7 @@ export class TlsIdentity implements Disposable {
     return this.#files.clientCaFile !== undefined;
   }
 
-  onChange(listener: (options: SecureContextOptions) => void): void {
+  onChange(listener: (options: Identity) => void): void {
     this.#onChange = listener;
   }
 
@@ -69,7 +77,7 @@ export class TlsIdentity implements Disposable {
   }
 }
 
-async function readIdentity({ certFile, keyFile, clientCaFile }: TlsFiles): Promise<SecureContextOptions> {
+async function readIdentity({ certFile, keyFile, clientCaFile }: TlsFiles): Promise<Identity> {
   const [cert, key, ca] = await Promise.all([read(certFile), read(keyFile), clientCaFile === undefined ? undefined : read(clientCaFile)]);
   const options = { cert, key, ...(ca && { ca }), minVersion: "TLSv1.2" } as const;
   try {
@@ -92,10 +100,10 @@ async function read(file: string): Promise<Buffer> {
   }
 }
 
-function isSame(a: SecureContextOptions, b: SecureContextOptions): boolean {
-  return (["cert", "key", "ca"] as const).every((name) => String(a[name]) === String(b[name]));
+function isSame(a: Identity, b: Identity): boolean {
+  return a.cert.equals(b.cert) && a.key.equals(b.key) && (a.ca === undefined ? b.ca === undefined : b.ca?.equals(a.ca) === true);
 }
 
-function validTo({ cert }: SecureContextOptions): string {
-  return Buffer.isBuffer(cert) ? new X509Certificate(cert).validTo : "";
+function validTo({ cert }: Identity): string {
+  return new X509Certificate(cert).validTo;
 }

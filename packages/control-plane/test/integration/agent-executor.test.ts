@@ -1,11 +1,11 @@
 import { LocalExecutor } from "@zfsilo/command";
-import { executorContract } from "@zfsilo/command/contract";
+import { executorContract, streamContract, type ContractOptions } from "@zfsilo/command/contract";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loopback } from "../agent/loopback.ts";
 
-executorContract({
+const subject: ContractOptions = {
   name: "AgentExecutor over a stream",
   make: async () => {
     const dir = await mkdtemp(join(tmpdir(), "zfsilo-agent-"));
@@ -27,4 +27,7 @@ executorContract({
       },
     };
   },
-});
+};
+
+executorContract(subject);
+streamContract(subject);

@@ -5,6 +5,7 @@ import {
   checkFileOperations,
   CommandError,
   fileOperationToMessage,
+  shownPipe,
   Slots,
   type Argv,
   type CallOptions,
@@ -20,8 +21,8 @@ import {
 import type { HostId } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentHub } from "./agent-hub.ts";
-import type { AgentLink } from "./agent-link.ts";
-import { PendingCommand, PendingFiles } from "./agent-request.ts";
+import type { AgentLink, AgentRequest } from "./agent-link.ts";
+import { PendingCommand, PendingFiles, PendingPipe, PendingStream } from "./agent-request.ts";
 
 /** Requests that one agent works on at once; the others wait here. The agent itself refuses more than twice as many. */
 const maxAtOnce = 32;
@@ -59,17 +60,34 @@ export class AgentExecutor implements Executor {
     return await this.#call(argv, options, pending, (id) => ({ case: "command", value: { id, ...command } }));
   }
 
-  /** The agent's stream has no message for it. */
-  stream(argv: Argv, _options: StreamOptions): AsyncIterable<Uint8Array> {
-    return { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(this.#notOffered(argv)) }) };
+  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    checkArgv(this.host, argv);
+    const { timeoutMs = defaultTimeoutMs, maxWaitingBytes = defaultMaxOutputBytes } = options;
+    using limit = new CallLimit(this.host, argv, options);
+    this.#calls.add(limit);
+    try {
+      await this.#takePlace(argv, limit);
+      try {
+        limit.throwIfOver("not_started");
+        const pending = new PendingStream(this.host, argv, maxWaitingBytes);
+        const request = { argv: [...argv], timeoutMs: BigInt(timeoutMs), creditBytes: BigInt(maxWaitingBytes) };
+        yield* this.#read(this.#link(argv), pending, (id) => ({ case: "stream", value: { id, ...request } }), limit);
+      } finally {
+        this.#slots.release();
+      }
+    } finally {
+      this.#calls.delete(limit);
+    }
   }
 
-  pipe(producer: Argv, _consumer: Argv, _options: PipeOptions): Promise<PipeResult> {
-    return Promise.reject(this.#notOffered(producer));
-  }
-
-  #notOffered(argv: Argv): CommandError {
-    return new CommandError("unimplemented", this.host, argv, "not_started", new Error("agents do not stream the output of commands"));
+  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
+    for (const argv of [producer, consumer]) checkArgv(this.host, argv);
+    const { timeoutMs = defaultTimeoutMs, maxOutputBytes = defaultMaxOutputBytes } = options;
+    const shown = shownPipe(producer, consumer);
+    this.#checkSize(shown, [...producer, ...consumer]);
+    const pending = new PendingPipe(this.host, shown, maxOutputBytes);
+    const request = { producer: [...producer], consumer: [...consumer], timeoutMs: BigInt(timeoutMs), maxOutputBytes: BigInt(maxOutputBytes) };
+    return await this.#call(shown, options, pending, (id) => ({ case: "pipe", value: { id, ...request } }));
   }
 
   async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {
@@ -93,7 +111,7 @@ export class AgentExecutor implements Executor {
   async #call<T>(
     argv: Argv,
     options: CallOptions,
-    pending: (PendingCommand | PendingFiles) & { readonly result: Promise<T> },
+    pending: AgentRequest & { readonly result: Promise<T> },
     make: Parameters<AgentLink["begin"]>[1],
   ): Promise<T> {
     using limit = new CallLimit(this.host, argv, options);
@@ -113,7 +131,7 @@ export class AgentExecutor implements Executor {
 
   async #ask<T>(
     link: AgentLink,
-    pending: (PendingCommand | PendingFiles) & { readonly result: Promise<T> },
+    pending: AgentRequest & { readonly result: Promise<T> },
     make: Parameters<AgentLink["begin"]>[1],
     limit: CallLimit,
   ): Promise<T> {
@@ -127,6 +145,37 @@ export class AgentExecutor implements Executor {
       if (limit.over && !this.#closed) await Promise.race([pending.result.catch(() => undefined), sleep(endWaitMs, undefined, { ref: false })]);
       throw error;
     } finally {
+      link.end(id);
+    }
+  }
+
+  /** Gives credit for what the reader has taken, and ends the program when the reader stops. */
+  async *#read(link: AgentLink, pending: PendingStream, make: Parameters<AgentLink["begin"]>[1], limit: CallLimit): AsyncGenerator<Uint8Array, void, undefined> {
+    const id = link.begin(pending, make);
+    const cancel = (): void => {
+      if (link.alive) link.send({ case: "cancel", value: { id } });
+    };
+    // Also while the reader is busy with the piece before.
+    limit.signal.addEventListener("abort", cancel, { once: true });
+    let ended = false;
+    try {
+      for (;;) {
+        const piece = await limit.race(pending.watch.next(), "unknown");
+        if (piece === undefined) break;
+        yield piece;
+        link.send({ case: "credit", value: { id, bytes: BigInt(piece.length) } });
+      }
+      ended = true;
+    } catch (error) {
+      ended = !limit.over;
+      throw error;
+    } finally {
+      pending.watch.abandon();
+      if (!ended && link.alive) {
+        cancel();
+        if (!this.#closed) await Promise.race([pending.result.catch(() => undefined), sleep(endWaitMs, undefined, { ref: false })]);
+      }
+      limit.signal.removeEventListener("abort", cancel);
       link.end(id);
     }
   }

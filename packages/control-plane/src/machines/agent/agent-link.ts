@@ -74,6 +74,7 @@ export class AgentLink {
       case "output":
       case "exit":
       case "files":
+      case "pipeExit":
       case "failure":
         this.#requests.get(message.value.id)?.receive(message);
         return;

@@ -1,6 +1,6 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { FileBatchAnswerSchema, OutputStream, type RequestFailure, type ServeRequest } from "@zfsilo/api";
-import { CommandError, FileOperationError, fileResultFromMessage, type Argv, type FileOperation, type FileResult, type RunResult } from "@zfsilo/command";
+import { FileBatchAnswerSchema, OutputStream, type CommandOutput, type RequestFailure, type ServeRequest } from "@zfsilo/api";
+import { CommandError, FileOperationError, fileResultFromMessage, StreamWatch, type Argv, type FileOperation, type FileResult, type PipeResult, type RunResult } from "@zfsilo/command";
 import { reasons, StorageError, type Reason } from "@zfsilo/lib";
 import type { AgentRequest } from "./agent-link.ts";
 
@@ -65,14 +65,63 @@ export class PendingCommand extends Pending<RunResult> {
 
   protected take(message: Message): void {
     if (message.case === "output") {
-      const name = message.value.stream === OutputStream.STDERR ? "stderr" : "stdout";
-      this.#sizes[name] += message.value.data.length;
-      // The agent keeps the limit: one that does not must not fill our memory.
-      if (this.#sizes[name] > this.#maxBytes) throw new Error(`more than ${this.#maxBytes} bytes on ${name}`);
-      this.#output[name].push(message.value.data);
+      this.keep(message.value);
     } else if (message.case === "exit") {
-      const text = (name: "stdout" | "stderr"): string => Buffer.concat(this.#output[name]).toString("utf8");
-      this.succeed({ exitCode: message.value.exitCode, stdout: text("stdout"), stderr: text("stderr") });
+      this.succeed({ exitCode: message.value.exitCode, stdout: this.text("stdout"), stderr: this.text("stderr") });
+    }
+  }
+
+  keep({ stream, data }: CommandOutput): void {
+    const name = stream === OutputStream.STDERR ? "stderr" : "stdout";
+    this.#sizes[name] += data.length;
+    // The agent keeps the limit: one that does not must not fill our memory.
+    if (this.#sizes[name] > this.#maxBytes) throw new Error(`more than ${this.#maxBytes} bytes on ${name}`);
+    this.#output[name].push(data);
+  }
+
+  text(name: "stdout" | "stderr"): string {
+    return Buffer.concat(this.#output[name]).toString("utf8");
+  }
+}
+
+/** A pipe: what its programs print, until both have ended. */
+export class PendingPipe extends Pending<PipeResult> {
+  readonly #command: PendingCommand;
+
+  constructor(host: string, argv: Argv, maxBytes: number) {
+    super(host, argv);
+    this.#command = new PendingCommand(host, argv, maxBytes);
+  }
+
+  protected take(message: Message): void {
+    if (message.case === "output") this.#command.keep(message.value);
+    if (message.case !== "pipeExit") return;
+    const { producerExitCode, consumerExitCode } = message.value;
+    this.succeed({ producerExitCode, consumerExitCode, stdout: this.#command.text("stdout"), stderr: this.#command.text("stderr") });
+  }
+}
+
+/** A program whose output is handed on. `result` settles with its end, which the reader is told by the watch. */
+export class PendingStream extends Pending<undefined> {
+  readonly watch: StreamWatch;
+
+  constructor(host: string, argv: Argv, maxWaitingBytes: number) {
+    super(host, argv);
+    this.watch = new StreamWatch(host, argv, maxWaitingBytes);
+    this.result.catch((error: unknown) => {
+      this.watch.fail(error);
+    });
+  }
+
+  protected take(message: Message): void {
+    if (message.case === "output") {
+      const data = Buffer.from(message.value.data);
+      if (message.value.stream === OutputStream.STDERR) this.watch.stderr(data);
+      else this.watch.stdout(data);
+    } else if (message.case === "exit") {
+      this.watch.exit(message.value.exitCode);
+      this.watch.close(() => new Error("no exit status"));
+      this.succeed(undefined);
     }
   }
 }

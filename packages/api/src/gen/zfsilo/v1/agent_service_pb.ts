@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/agent_service.proto.
  */
 export const file_zfsilo_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch16ZnNpbG8vdjEvYWdlbnRfc2VydmljZS5wcm90bxIJemZzaWxvLnYxImcKDEVucm9sUmVxdWVzdBISCgpqb2luX3Rva2VuGAEgASgJEhkKEWNyZWRlbnRpYWxfc2hhMjU2GAIgASgJEhEKCW5vZGVfbmFtZRgDIAEoCRIVCg1hbGxvd2VkX3Jvb3RzGAQgAygJIh0KDUVucm9sUmVzcG9uc2USDAoEaG9zdBgBIAEoCSKMAwoMU2VydmVSZXF1ZXN0EiYKBWhlbGxvGAEgASgLMhUuemZzaWxvLnYxLkFnZW50SGVsbG9IABIpCgloZWFydGJlYXQYAiABKAsyFC56ZnNpbG8udjEuSGVhcnRiZWF0SAASKgoGb3V0cHV0GAMgASgLMhguemZzaWxvLnYxLkNvbW1hbmRPdXRwdXRIABImCgRleGl0GAQgASgLMhYuemZzaWxvLnYxLkNvbW1hbmRFeGl0SAASKwoFZmlsZXMYBSABKAsyGi56ZnNpbG8udjEuRmlsZUJhdGNoUmVzdWx0SAASLAoHZmFpbHVyZRgGIAEoCzIZLnpmc2lsby52MS5SZXF1ZXN0RmFpbHVyZUgAEjYKEGNyZWRlbnRpYWxfb2ZmZXIYByABKAsyGi56ZnNpbG8udjEuQ3JlZGVudGlhbE9mZmVySAASNwoRY3JlZGVudGlhbF9pbl91c2UYCCABKAsyGi56ZnNpbG8udjEuQ3JlZGVudGlhbEluVXNlSABCCQoHbWVzc2FnZSKeAwoNU2VydmVSZXNwb25zZRIqCgd3ZWxjb21lGAEgASgLMhcuemZzaWxvLnYxLkFnZW50V2VsY29tZUgAEikKCWhlYXJ0YmVhdBgCIAEoCzIULnpmc2lsby52MS5IZWFydGJlYXRIABIsCgdjb21tYW5kGAMgASgLMhkuemZzaWxvLnYxLkNvbW1hbmRSZXF1ZXN0SAASLAoFZmlsZXMYBCABKAsyGy56ZnNpbG8udjEuRmlsZUJhdGNoUmVxdWVzdEgAEioKBmNhbmNlbBgFIAEoCzIYLnpmc2lsby52MS5SZXF1ZXN0Q2FuY2VsSAASKQoGY3JlZGl0GAYgASgLMhcuemZzaWxvLnYxLk91dHB1dENyZWRpdEgAEjoKEmNyZWRlbnRpYWxfcmVxdWVzdBgHIAEoCzIcLnpmc2lsby52MS5DcmVkZW50aWFsUmVxdWVzdEgAEjwKE2NyZWRlbnRpYWxfYWNjZXB0ZWQYCCABKAsyHS56ZnNpbG8udjEuQ3JlZGVudGlhbEFjY2VwdGVkSABCCQoHbWVzc2FnZSJQCgpBZ2VudEhlbGxvEg8KB3ZlcnNpb24YASABKAkSDAoEaG9zdBgCIAEoCRIQCghpbnN0YW5jZRgDIAEoCRIRCglub2RlX25hbWUYBCABKAkiMgoMQWdlbnRXZWxjb21lEiIKGmhlYXJ0YmVhdF9pbnRlcnZhbF9zZWNvbmRzGAEgASgFIiIKCUhlYXJ0YmVhdBIVCg1hbnN3ZXJfd2FudGVkGAEgASgIImcKDkNvbW1hbmRSZXF1ZXN0EgoKAmlkGAEgASgEEgwKBGFyZ3YYAiADKAkSDQoFc3RkaW4YAyABKAkSEgoKdGltZW91dF9tcxgEIAEoAxIYChBtYXhfb3V0cHV0X2J5dGVzGAUgASgDIlIKDUNvbW1hbmRPdXRwdXQSCgoCaWQYASABKAQSJwoGc3RyZWFtGAIgASgOMhcuemZzaWxvLnYxLk91dHB1dFN0cmVhbRIMCgRkYXRhGAMgASgMIiwKC0NvbW1hbmRFeGl0EgoKAmlkGAEgASgEEhEKCWV4aXRfY29kZRgCIAEoBSJgChBGaWxlQmF0Y2hSZXF1ZXN0EgoKAmlkGAEgASgEEiwKCm9wZXJhdGlvbnMYAiADKAsyGC56ZnNpbG8udjEuRmlsZU9wZXJhdGlvbhISCgp0aW1lb3V0X21zGAMgASgDItsDCg1GaWxlT3BlcmF0aW9uEgwKBHBhdGgYASABKAkSEAoIdG9sZXJhdGUYAiADKAkSMgoObWFrZV9kaXJlY3RvcnkYAyABKAsyGC56ZnNpbG8udjEuTWFrZURpcmVjdG9yeUgAEjYKEHJlbW92ZV9kaXJlY3RvcnkYBCABKAsyGi56ZnNpbG8udjEuUmVtb3ZlRGlyZWN0b3J5SAASIwoGdW5saW5rGAUgASgLMhEuemZzaWxvLnYxLlVubGlua0gAEi4KDG1ha2Vfc3ltbGluaxgGIAEoCzIWLnpmc2lsby52MS5NYWtlU3ltbGlua0gAEigKCXJlYWRfbGluaxgHIAEoCzITLnpmc2lsby52MS5SZWFkTGlua0gAEigKCXJlYWRfZmlsZRgIIAEoCzITLnpmc2lsby52MS5SZWFkRmlsZUgAEigKCXJlYWRfZ2xvYhgJIAEoCzITLnpmc2lsby52MS5SZWFkR2xvYkgAEjIKDmxpc3RfZGlyZWN0b3J5GAogASgLMhguemZzaWxvLnYxLkxpc3REaXJlY3RvcnlIABIqCgp3cml0ZV9maWxlGAsgASgLMhQuemZzaWxvLnYxLldyaXRlRmlsZUgAQgsKCW9wZXJhdGlvbiIdCg1NYWtlRGlyZWN0b3J5EgwKBG1vZGUYASABKA0iEQoPUmVtb3ZlRGlyZWN0b3J5IggKBlVubGluayIdCgtNYWtlU3ltbGluaxIOCgZ0YXJnZXQYASABKAkiCgoIUmVhZExpbmsiHQoIUmVhZEZpbGUSEQoJbWF4X2J5dGVzGAEgASgDIgoKCFJlYWRHbG9iIg8KDUxpc3REaXJlY3RvcnkiVgoJV3JpdGVGaWxlEg8KB2NvbnRlbnQYASABKAkSDgoGc2VjcmV0GAIgASgIEhgKC2NyZWF0ZV9tb2RlGAMgASgNSACIAQFCDgoMX2NyZWF0ZV9tb2RlIjkKD0ZpbGVCYXRjaFJlc3VsdBIKCgJpZBgBIAEoBBIMCgRkYXRhGAIgASgMEgwKBGxhc3QYAyABKAgiOQoPRmlsZUJhdGNoQW5zd2VyEiYKB3Jlc3VsdHMYASADKAsyFS56ZnNpbG8udjEuRmlsZVJlc3VsdCJhCgpGaWxlUmVzdWx0Eg0KBWVycm5vGAEgASgJEgwKBHRleHQYAiABKAkSJQoFZmlsZXMYAyADKAsyFi56ZnNpbG8udjEuRmlsZUNvbnRlbnQSDwoHZW50cmllcxgEIAMoCSIsCgtGaWxlQ29udGVudBIMCgRwYXRoGAEgASgJEg8KB2NvbnRlbnQYAiABKAkilQEKDlJlcXVlc3RGYWlsdXJlEgoKAmlkGAEgASgEEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEgwKBGhpbnQYBCABKAkSGQoRbWF5X2hhdmVfaGFwcGVuZWQYBSABKAgSDQoFZXJybm8YBiABKAkSDQoFaW5kZXgYByABKAUSDwoHcmVmdXNlZBgIIAEoCCIbCg1SZXF1ZXN0Q2FuY2VsEgoKAmlkGAEgASgEIikKDE91dHB1dENyZWRpdBIKCgJpZBgBIAEoBBINCgVieXRlcxgCIAEoAyITChFDcmVkZW50aWFsUmVxdWVzdCIsCg9DcmVkZW50aWFsT2ZmZXISGQoRY3JlZGVudGlhbF9zaGEyNTYYASABKAkiFAoSQ3JlZGVudGlhbEFjY2VwdGVkIhEKD0NyZWRlbnRpYWxJblVzZSphCgxPdXRwdXRTdHJlYW0SHQoZT1VUUFVUX1NUUkVBTV9VTlNQRUNJRklFRBAAEhgKFE9VVFBVVF9TVFJFQU1fU1RET1VUEAESGAoUT1VUUFVUX1NUUkVBTV9TVERFUlIQAjKKAQoMQWdlbnRTZXJ2aWNlEjoKBUVucm9sEhcuemZzaWxvLnYxLkVucm9sUmVxdWVzdBoYLnpmc2lsby52MS5FbnJvbFJlc3BvbnNlEj4KBVNlcnZlEhcuemZzaWxvLnYxLlNlcnZlUmVxdWVzdBoYLnpmc2lsby52MS5TZXJ2ZVJlc3BvbnNlKAEwAWIGcHJvdG8z");
+  fileDesc("Ch16ZnNpbG8vdjEvYWdlbnRfc2VydmljZS5wcm90bxIJemZzaWxvLnYxImcKDEVucm9sUmVxdWVzdBISCgpqb2luX3Rva2VuGAEgASgJEhkKEWNyZWRlbnRpYWxfc2hhMjU2GAIgASgJEhEKCW5vZGVfbmFtZRgDIAEoCRIVCg1hbGxvd2VkX3Jvb3RzGAQgAygJIh0KDUVucm9sUmVzcG9uc2USDAoEaG9zdBgBIAEoCSK2AwoMU2VydmVSZXF1ZXN0EiYKBWhlbGxvGAEgASgLMhUuemZzaWxvLnYxLkFnZW50SGVsbG9IABIpCgloZWFydGJlYXQYAiABKAsyFC56ZnNpbG8udjEuSGVhcnRiZWF0SAASKgoGb3V0cHV0GAMgASgLMhguemZzaWxvLnYxLkNvbW1hbmRPdXRwdXRIABImCgRleGl0GAQgASgLMhYuemZzaWxvLnYxLkNvbW1hbmRFeGl0SAASKwoFZmlsZXMYBSABKAsyGi56ZnNpbG8udjEuRmlsZUJhdGNoUmVzdWx0SAASLAoHZmFpbHVyZRgGIAEoCzIZLnpmc2lsby52MS5SZXF1ZXN0RmFpbHVyZUgAEigKCXBpcGVfZXhpdBgJIAEoCzITLnpmc2lsby52MS5QaXBlRXhpdEgAEjYKEGNyZWRlbnRpYWxfb2ZmZXIYByABKAsyGi56ZnNpbG8udjEuQ3JlZGVudGlhbE9mZmVySAASNwoRY3JlZGVudGlhbF9pbl91c2UYCCABKAsyGi56ZnNpbG8udjEuQ3JlZGVudGlhbEluVXNlSABCCQoHbWVzc2FnZSLyAwoNU2VydmVSZXNwb25zZRIqCgd3ZWxjb21lGAEgASgLMhcuemZzaWxvLnYxLkFnZW50V2VsY29tZUgAEikKCWhlYXJ0YmVhdBgCIAEoCzIULnpmc2lsby52MS5IZWFydGJlYXRIABIsCgdjb21tYW5kGAMgASgLMhkuemZzaWxvLnYxLkNvbW1hbmRSZXF1ZXN0SAASLAoFZmlsZXMYBCABKAsyGy56ZnNpbG8udjEuRmlsZUJhdGNoUmVxdWVzdEgAEioKBmNhbmNlbBgFIAEoCzIYLnpmc2lsby52MS5SZXF1ZXN0Q2FuY2VsSAASKQoGY3JlZGl0GAYgASgLMhcuemZzaWxvLnYxLk91dHB1dENyZWRpdEgAEjoKEmNyZWRlbnRpYWxfcmVxdWVzdBgHIAEoCzIcLnpmc2lsby52MS5DcmVkZW50aWFsUmVxdWVzdEgAEjwKE2NyZWRlbnRpYWxfYWNjZXB0ZWQYCCABKAsyHS56ZnNpbG8udjEuQ3JlZGVudGlhbEFjY2VwdGVkSAASKgoGc3RyZWFtGAkgASgLMhguemZzaWxvLnYxLlN0cmVhbVJlcXVlc3RIABImCgRwaXBlGAogASgLMhYuemZzaWxvLnYxLlBpcGVSZXF1ZXN0SABCCQoHbWVzc2FnZSJQCgpBZ2VudEhlbGxvEg8KB3ZlcnNpb24YASABKAkSDAoEaG9zdBgCIAEoCRIQCghpbnN0YW5jZRgDIAEoCRIRCglub2RlX25hbWUYBCABKAkiMgoMQWdlbnRXZWxjb21lEiIKGmhlYXJ0YmVhdF9pbnRlcnZhbF9zZWNvbmRzGAEgASgFIiIKCUhlYXJ0YmVhdBIVCg1hbnN3ZXJfd2FudGVkGAEgASgIImcKDkNvbW1hbmRSZXF1ZXN0EgoKAmlkGAEgASgEEgwKBGFyZ3YYAiADKAkSDQoFc3RkaW4YAyABKAkSEgoKdGltZW91dF9tcxgEIAEoAxIYChBtYXhfb3V0cHV0X2J5dGVzGAUgASgDIlMKDVN0cmVhbVJlcXVlc3QSCgoCaWQYASABKAQSDAoEYXJndhgCIAMoCRISCgp0aW1lb3V0X21zGAMgASgDEhQKDGNyZWRpdF9ieXRlcxgEIAEoAyJrCgtQaXBlUmVxdWVzdBIKCgJpZBgBIAEoBBIQCghwcm9kdWNlchgCIAMoCRIQCghjb25zdW1lchgDIAMoCRISCgp0aW1lb3V0X21zGAQgASgDEhgKEG1heF9vdXRwdXRfYnl0ZXMYBSABKAMiTgoIUGlwZUV4aXQSCgoCaWQYASABKAQSGgoScHJvZHVjZXJfZXhpdF9jb2RlGAIgASgFEhoKEmNvbnN1bWVyX2V4aXRfY29kZRgDIAEoBSJSCg1Db21tYW5kT3V0cHV0EgoKAmlkGAEgASgEEicKBnN0cmVhbRgCIAEoDjIXLnpmc2lsby52MS5PdXRwdXRTdHJlYW0SDAoEZGF0YRgDIAEoDCIsCgtDb21tYW5kRXhpdBIKCgJpZBgBIAEoBBIRCglleGl0X2NvZGUYAiABKAUiYAoQRmlsZUJhdGNoUmVxdWVzdBIKCgJpZBgBIAEoBBIsCgpvcGVyYXRpb25zGAIgAygLMhguemZzaWxvLnYxLkZpbGVPcGVyYXRpb24SEgoKdGltZW91dF9tcxgDIAEoAyLbAwoNRmlsZU9wZXJhdGlvbhIMCgRwYXRoGAEgASgJEhAKCHRvbGVyYXRlGAIgAygJEjIKDm1ha2VfZGlyZWN0b3J5GAMgASgLMhguemZzaWxvLnYxLk1ha2VEaXJlY3RvcnlIABI2ChByZW1vdmVfZGlyZWN0b3J5GAQgASgLMhouemZzaWxvLnYxLlJlbW92ZURpcmVjdG9yeUgAEiMKBnVubGluaxgFIAEoCzIRLnpmc2lsby52MS5VbmxpbmtIABIuCgxtYWtlX3N5bWxpbmsYBiABKAsyFi56ZnNpbG8udjEuTWFrZVN5bWxpbmtIABIoCglyZWFkX2xpbmsYByABKAsyEy56ZnNpbG8udjEuUmVhZExpbmtIABIoCglyZWFkX2ZpbGUYCCABKAsyEy56ZnNpbG8udjEuUmVhZEZpbGVIABIoCglyZWFkX2dsb2IYCSABKAsyEy56ZnNpbG8udjEuUmVhZEdsb2JIABIyCg5saXN0X2RpcmVjdG9yeRgKIAEoCzIYLnpmc2lsby52MS5MaXN0RGlyZWN0b3J5SAASKgoKd3JpdGVfZmlsZRgLIAEoCzIULnpmc2lsby52MS5Xcml0ZUZpbGVIAEILCglvcGVyYXRpb24iHQoNTWFrZURpcmVjdG9yeRIMCgRtb2RlGAEgASgNIhEKD1JlbW92ZURpcmVjdG9yeSIICgZVbmxpbmsiHQoLTWFrZVN5bWxpbmsSDgoGdGFyZ2V0GAEgASgJIgoKCFJlYWRMaW5rIh0KCFJlYWRGaWxlEhEKCW1heF9ieXRlcxgBIAEoAyIKCghSZWFkR2xvYiIPCg1MaXN0RGlyZWN0b3J5IlYKCVdyaXRlRmlsZRIPCgdjb250ZW50GAEgASgJEg4KBnNlY3JldBgCIAEoCBIYCgtjcmVhdGVfbW9kZRgDIAEoDUgAiAEBQg4KDF9jcmVhdGVfbW9kZSI5Cg9GaWxlQmF0Y2hSZXN1bHQSCgoCaWQYASABKAQSDAoEZGF0YRgCIAEoDBIMCgRsYXN0GAMgASgIIjkKD0ZpbGVCYXRjaEFuc3dlchImCgdyZXN1bHRzGAEgAygLMhUuemZzaWxvLnYxLkZpbGVSZXN1bHQiYQoKRmlsZVJlc3VsdBINCgVlcnJubxgBIAEoCRIMCgR0ZXh0GAIgASgJEiUKBWZpbGVzGAMgAygLMhYuemZzaWxvLnYxLkZpbGVDb250ZW50Eg8KB2VudHJpZXMYBCADKAkiLAoLRmlsZUNvbnRlbnQSDAoEcGF0aBgBIAEoCRIPCgdjb250ZW50GAIgASgJIpUBCg5SZXF1ZXN0RmFpbHVyZRIKCgJpZBgBIAEoBBIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCRIMCgRoaW50GAQgASgJEhkKEW1heV9oYXZlX2hhcHBlbmVkGAUgASgIEg0KBWVycm5vGAYgASgJEg0KBWluZGV4GAcgASgFEg8KB3JlZnVzZWQYCCABKAgiGwoNUmVxdWVzdENhbmNlbBIKCgJpZBgBIAEoBCIpCgxPdXRwdXRDcmVkaXQSCgoCaWQYASABKAQSDQoFYnl0ZXMYAiABKAMiEwoRQ3JlZGVudGlhbFJlcXVlc3QiLAoPQ3JlZGVudGlhbE9mZmVyEhkKEWNyZWRlbnRpYWxfc2hhMjU2GAEgASgJIhQKEkNyZWRlbnRpYWxBY2NlcHRlZCIRCg9DcmVkZW50aWFsSW5Vc2UqYQoMT3V0cHV0U3RyZWFtEh0KGU9VVFBVVF9TVFJFQU1fVU5TUEVDSUZJRUQQABIYChRPVVRQVVRfU1RSRUFNX1NURE9VVBABEhgKFE9VVFBVVF9TVFJFQU1fU1RERVJSEAIyigEKDEFnZW50U2VydmljZRI6CgVFbnJvbBIXLnpmc2lsby52MS5FbnJvbFJlcXVlc3QaGC56ZnNpbG8udjEuRW5yb2xSZXNwb25zZRI+CgVTZXJ2ZRIXLnpmc2lsby52MS5TZXJ2ZVJlcXVlc3QaGC56ZnNpbG8udjEuU2VydmVSZXNwb25zZSgBMAFiBnByb3RvMw");
 
 /**
  * Who wants to serve which host.
@@ -138,6 +138,14 @@ export type ServeRequest = Message<"zfsilo.v1.ServeRequest"> & {
     case: "failure";
   } | {
     /**
+     * Both programs of a pipe have ended.
+     *
+     * @generated from field: zfsilo.v1.PipeExit pipe_exit = 9;
+     */
+    value: PipeExit;
+    case: "pipeExit";
+  } | {
+    /**
      * The agent has made up another credential, and keeps both until this is accepted.
      *
      * @generated from field: zfsilo.v1.CredentialOffer credential_offer = 7;
@@ -237,6 +245,22 @@ export type ServeResponse = Message<"zfsilo.v1.ServeResponse"> & {
      */
     value: CredentialAccepted;
     case: "credentialAccepted";
+  } | {
+    /**
+     * Run a command and send its output as it comes, as far as there is credit.
+     *
+     * @generated from field: zfsilo.v1.StreamRequest stream = 9;
+     */
+    value: StreamRequest;
+    case: "stream";
+  } | {
+    /**
+     * Run two commands, the output of the first being the input of the second.
+     *
+     * @generated from field: zfsilo.v1.PipeRequest pipe = 10;
+     */
+    value: PipeRequest;
+    case: "pipe";
   } | { case: undefined; value?: undefined };
 };
 
@@ -381,6 +405,133 @@ export const CommandRequestSchema: GenMessage<CommandRequest> = /*@__PURE__*/
   messageDesc(file_zfsilo_v1_agent_service, 7);
 
 /**
+ * A program whose standard output is sent piece by piece. Its exit follows the last piece, and its standard error comes
+ * before that, cut.
+ *
+ * @generated from message zfsilo.v1.StreamRequest
+ */
+export type StreamRequest = Message<"zfsilo.v1.StreamRequest"> & {
+  /**
+   * Chosen by the control plane.
+   *
+   * @generated from field: uint64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * Program and arguments.
+   *
+   * @generated from field: repeated string argv = 2;
+   */
+  argv: string[];
+
+  /**
+   * As for commands.
+   *
+   * @generated from field: int64 timeout_ms = 3;
+   */
+  timeoutMs: bigint;
+
+  /**
+   * Bytes of output that may be sent before more credit comes. The program waits beyond that.
+   *
+   * @generated from field: int64 credit_bytes = 4;
+   */
+  creditBytes: bigint;
+};
+
+/**
+ * Describes the message zfsilo.v1.StreamRequest.
+ * Use `create(StreamRequestSchema)` to create a new message.
+ */
+export const StreamRequestSchema: GenMessage<StreamRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_agent_service, 8);
+
+/**
+ * Two programs on the host; nothing of what passes between them is sent.
+ *
+ * @generated from message zfsilo.v1.PipeRequest
+ */
+export type PipeRequest = Message<"zfsilo.v1.PipeRequest"> & {
+  /**
+   * Chosen by the control plane.
+   *
+   * @generated from field: uint64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * Program and arguments.
+   *
+   * @generated from field: repeated string producer = 2;
+   */
+  producer: string[];
+
+  /**
+   * Program and arguments.
+   *
+   * @generated from field: repeated string consumer = 3;
+   */
+  consumer: string[];
+
+  /**
+   * As for commands.
+   *
+   * @generated from field: int64 timeout_ms = 4;
+   */
+  timeoutMs: bigint;
+
+  /**
+   * Most bytes kept of each output.
+   *
+   * @generated from field: int64 max_output_bytes = 5;
+   */
+  maxOutputBytes: bigint;
+};
+
+/**
+ * Describes the message zfsilo.v1.PipeRequest.
+ * Use `create(PipeRequestSchema)` to create a new message.
+ */
+export const PipeRequestSchema: GenMessage<PipeRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_agent_service, 9);
+
+/**
+ * How both ended; the consumer's standard output, and the standard error of both, came before.
+ *
+ * @generated from message zfsilo.v1.PipeExit
+ */
+export type PipeExit = Message<"zfsilo.v1.PipeExit"> & {
+  /**
+   * Of the request.
+   *
+   * @generated from field: uint64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * As for commands; 127 is a program that is not installed.
+   *
+   * @generated from field: int32 producer_exit_code = 2;
+   */
+  producerExitCode: number;
+
+  /**
+   * As for commands.
+   *
+   * @generated from field: int32 consumer_exit_code = 3;
+   */
+  consumerExitCode: number;
+};
+
+/**
+ * Describes the message zfsilo.v1.PipeExit.
+ * Use `create(PipeExitSchema)` to create a new message.
+ */
+export const PipeExitSchema: GenMessage<PipeExit> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_agent_service, 10);
+
+/**
  * A piece of output, in order.
  *
  * @generated from message zfsilo.v1.CommandOutput
@@ -413,7 +564,7 @@ export type CommandOutput = Message<"zfsilo.v1.CommandOutput"> & {
  * Use `create(CommandOutputSchema)` to create a new message.
  */
 export const CommandOutputSchema: GenMessage<CommandOutput> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 8);
+  messageDesc(file_zfsilo_v1_agent_service, 11);
 
 /**
  * The end of a command; all of its output came before.
@@ -441,7 +592,7 @@ export type CommandExit = Message<"zfsilo.v1.CommandExit"> & {
  * Use `create(CommandExitSchema)` to create a new message.
  */
 export const CommandExitSchema: GenMessage<CommandExit> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 9);
+  messageDesc(file_zfsilo_v1_agent_service, 12);
 
 /**
  * File operations, performed in order up to the first failure that is not tolerated.
@@ -476,7 +627,7 @@ export type FileBatchRequest = Message<"zfsilo.v1.FileBatchRequest"> & {
  * Use `create(FileBatchRequestSchema)` to create a new message.
  */
 export const FileBatchRequestSchema: GenMessage<FileBatchRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 10);
+  messageDesc(file_zfsilo_v1_agent_service, 13);
 
 /**
  * One file operation. Each is exactly the system calls it is named after: configfs gives meaning to every one.
@@ -583,7 +734,7 @@ export type FileOperation = Message<"zfsilo.v1.FileOperation"> & {
  * Use `create(FileOperationSchema)` to create a new message.
  */
 export const FileOperationSchema: GenMessage<FileOperation> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 11);
+  messageDesc(file_zfsilo_v1_agent_service, 14);
 
 /**
  * mkdir(2).
@@ -604,7 +755,7 @@ export type MakeDirectory = Message<"zfsilo.v1.MakeDirectory"> & {
  * Use `create(MakeDirectorySchema)` to create a new message.
  */
 export const MakeDirectorySchema: GenMessage<MakeDirectory> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 12);
+  messageDesc(file_zfsilo_v1_agent_service, 15);
 
 /**
  * rmdir(2).
@@ -619,7 +770,7 @@ export type RemoveDirectory = Message<"zfsilo.v1.RemoveDirectory"> & {
  * Use `create(RemoveDirectorySchema)` to create a new message.
  */
 export const RemoveDirectorySchema: GenMessage<RemoveDirectory> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 13);
+  messageDesc(file_zfsilo_v1_agent_service, 16);
 
 /**
  * unlink(2).
@@ -634,7 +785,7 @@ export type Unlink = Message<"zfsilo.v1.Unlink"> & {
  * Use `create(UnlinkSchema)` to create a new message.
  */
 export const UnlinkSchema: GenMessage<Unlink> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 14);
+  messageDesc(file_zfsilo_v1_agent_service, 17);
 
 /**
  * symlink(2).
@@ -655,7 +806,7 @@ export type MakeSymlink = Message<"zfsilo.v1.MakeSymlink"> & {
  * Use `create(MakeSymlinkSchema)` to create a new message.
  */
 export const MakeSymlinkSchema: GenMessage<MakeSymlink> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 15);
+  messageDesc(file_zfsilo_v1_agent_service, 18);
 
 /**
  * readlink(2).
@@ -670,7 +821,7 @@ export type ReadLink = Message<"zfsilo.v1.ReadLink"> & {
  * Use `create(ReadLinkSchema)` to create a new message.
  */
 export const ReadLinkSchema: GenMessage<ReadLink> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 16);
+  messageDesc(file_zfsilo_v1_agent_service, 19);
 
 /**
  * The start of a file.
@@ -691,7 +842,7 @@ export type ReadFile = Message<"zfsilo.v1.ReadFile"> & {
  * Use `create(ReadFileSchema)` to create a new message.
  */
 export const ReadFileSchema: GenMessage<ReadFile> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 17);
+  messageDesc(file_zfsilo_v1_agent_service, 20);
 
 /**
  * Every match that can be read.
@@ -706,7 +857,7 @@ export type ReadGlob = Message<"zfsilo.v1.ReadGlob"> & {
  * Use `create(ReadGlobSchema)` to create a new message.
  */
 export const ReadGlobSchema: GenMessage<ReadGlob> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 18);
+  messageDesc(file_zfsilo_v1_agent_service, 21);
 
 /**
  * Entries in byte order.
@@ -721,7 +872,7 @@ export type ListDirectory = Message<"zfsilo.v1.ListDirectory"> & {
  * Use `create(ListDirectorySchema)` to create a new message.
  */
 export const ListDirectorySchema: GenMessage<ListDirectory> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 19);
+  messageDesc(file_zfsilo_v1_agent_service, 22);
 
 /**
  * One write of the whole content.
@@ -756,7 +907,7 @@ export type WriteFile = Message<"zfsilo.v1.WriteFile"> & {
  * Use `create(WriteFileSchema)` to create a new message.
  */
 export const WriteFileSchema: GenMessage<WriteFile> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 20);
+  messageDesc(file_zfsilo_v1_agent_service, 23);
 
 /**
  * A piece of a FileBatchAnswer in its binary form: a walk of configfs on a large target is more than one message may hold.
@@ -791,7 +942,7 @@ export type FileBatchResult = Message<"zfsilo.v1.FileBatchResult"> & {
  * Use `create(FileBatchResultSchema)` to create a new message.
  */
 export const FileBatchResultSchema: GenMessage<FileBatchResult> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 21);
+  messageDesc(file_zfsilo_v1_agent_service, 24);
 
 /**
  * The results of a batch that was performed to its end.
@@ -812,7 +963,7 @@ export type FileBatchAnswer = Message<"zfsilo.v1.FileBatchAnswer"> & {
  * Use `create(FileBatchAnswerSchema)` to create a new message.
  */
 export const FileBatchAnswerSchema: GenMessage<FileBatchAnswer> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 22);
+  messageDesc(file_zfsilo_v1_agent_service, 25);
 
 /**
  * The result of one file operation.
@@ -854,7 +1005,7 @@ export type FileResult = Message<"zfsilo.v1.FileResult"> & {
  * Use `create(FileResultSchema)` to create a new message.
  */
 export const FileResultSchema: GenMessage<FileResult> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 23);
+  messageDesc(file_zfsilo_v1_agent_service, 26);
 
 /**
  * A file that a pattern matched.
@@ -882,7 +1033,7 @@ export type FileContent = Message<"zfsilo.v1.FileContent"> & {
  * Use `create(FileContentSchema)` to create a new message.
  */
 export const FileContentSchema: GenMessage<FileContent> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 24);
+  messageDesc(file_zfsilo_v1_agent_service, 27);
 
 /**
  * Why there is no result.
@@ -952,7 +1103,7 @@ export type RequestFailure = Message<"zfsilo.v1.RequestFailure"> & {
  * Use `create(RequestFailureSchema)` to create a new message.
  */
 export const RequestFailureSchema: GenMessage<RequestFailure> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 25);
+  messageDesc(file_zfsilo_v1_agent_service, 28);
 
 /**
  * End a request. Its answer still comes.
@@ -973,7 +1124,7 @@ export type RequestCancel = Message<"zfsilo.v1.RequestCancel"> & {
  * Use `create(RequestCancelSchema)` to create a new message.
  */
 export const RequestCancelSchema: GenMessage<RequestCancel> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 26);
+  messageDesc(file_zfsilo_v1_agent_service, 29);
 
 /**
  * Permission to send so many more bytes of a request's output.
@@ -1001,7 +1152,7 @@ export type OutputCredit = Message<"zfsilo.v1.OutputCredit"> & {
  * Use `create(OutputCreditSchema)` to create a new message.
  */
 export const OutputCreditSchema: GenMessage<OutputCredit> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 27);
+  messageDesc(file_zfsilo_v1_agent_service, 30);
 
 /**
  * Begins a rotation.
@@ -1016,7 +1167,7 @@ export type CredentialRequest = Message<"zfsilo.v1.CredentialRequest"> & {
  * Use `create(CredentialRequestSchema)` to create a new message.
  */
 export const CredentialRequestSchema: GenMessage<CredentialRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 28);
+  messageDesc(file_zfsilo_v1_agent_service, 31);
 
 /**
  * The hash of the credential that the agent will show from now on.
@@ -1037,7 +1188,7 @@ export type CredentialOffer = Message<"zfsilo.v1.CredentialOffer"> & {
  * Use `create(CredentialOfferSchema)` to create a new message.
  */
 export const CredentialOfferSchema: GenMessage<CredentialOffer> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 29);
+  messageDesc(file_zfsilo_v1_agent_service, 32);
 
 /**
  * Both credentials open the stream now.
@@ -1052,7 +1203,7 @@ export type CredentialAccepted = Message<"zfsilo.v1.CredentialAccepted"> & {
  * Use `create(CredentialAcceptedSchema)` to create a new message.
  */
 export const CredentialAcceptedSchema: GenMessage<CredentialAccepted> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 30);
+  messageDesc(file_zfsilo_v1_agent_service, 33);
 
 /**
  * Only the newer one has to.
@@ -1067,7 +1218,7 @@ export type CredentialInUse = Message<"zfsilo.v1.CredentialInUse"> & {
  * Use `create(CredentialInUseSchema)` to create a new message.
  */
 export const CredentialInUseSchema: GenMessage<CredentialInUse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 31);
+  messageDesc(file_zfsilo_v1_agent_service, 34);
 
 /**
  * Which output.
