@@ -4,6 +4,10 @@ import { agentService, until, type AgentService } from "../agent/agent-service.t
 
 /** Host calls of a volume's life up and down again are numbered, and each in turn meets a stream that breaks. */
 
+/** Every call takes minutes: `ZFSILO_TEST_CUT_STRIDE=1`. Two primes meet every kind of call in either way. */
+const stride = { before: 7, after: 5 } as const;
+const askedStride = Number(process.env["ZFSILO_TEST_CUT_STRIDE"] ?? 0);
+
 let system: AgentService;
 let calls = 0;
 let strike: { readonly at: number; readonly when: "before" | "after" } | undefined;
@@ -75,7 +79,7 @@ async function life(): Promise<void> {
 }
 
 describe("a stream that breaks", () => {
-  it.each([["before", 3], ["after", 1]] as const)("%s a host call of a volume's life leaves nothing behind, and the life goes on", async (when, stride) => {
+  it.each(["before", "after"] as const)("%s a host call of a volume's life leaves nothing behind, and the life goes on", async (when) => {
     strike = undefined;
     // The first life also loads modules.
     await life();
@@ -84,7 +88,7 @@ describe("a stream that breaks", () => {
     const clean = system.service.plane.world.snapshot();
     const count = calls;
     expect(count).toBeGreaterThan(20);
-    for (let at = 1; at <= count; at += stride) {
+    for (let at = 1; at <= count; at += askedStride || stride[when]) {
       calls = 0;
       strike = { at, when };
       await life();
@@ -93,5 +97,5 @@ describe("a stream that breaks", () => {
       const { operations = [] } = await system.service.call("OperationService/ListOperations", { filter: "state = RUNNING OR state = STUCK" });
       expect(operations).toEqual([]);
     }
-  }, 300_000);
+  }, 600_000);
 });
