@@ -18,6 +18,8 @@ const run = async (host: string, ...argv: [string, ...string[]]): Promise<string
   return stdout;
 };
 
+const giveNow = (): unknown => (service.plane.world.snapshot() as Json)["give"];
+
 interface Found {
   readonly differences: readonly string[];
   readonly condition: unknown;
@@ -47,7 +49,7 @@ const allWell = { host: undefined, volume: undefined };
 describe("a pool that is not imported", () => {
   it("is told, keeps its volumes from being lost or made anew, and all is well when it is back", async () => {
     await service.volume("one", "initial");
-    const { give: before } = service.plane.world.snapshot();
+    const before = giveNow();
     await run("give", "zpool", "export", "tank");
     expect(await sync()).toEqual({ differences: ["POOL_NOT_IMPORTED LEFT"], condition: "POOL_NOT_IMPORTED" });
     expect(await syncAll()).toEqual({ host: "POOL_NOT_IMPORTED", volume: "POOL_NOT_IMPORTED" });
@@ -58,7 +60,7 @@ describe("a pool that is not imported", () => {
     await run("give", "zpool", "import", "tank");
     expect(await sync()).toEqual(well);
     expect(await syncAll()).toEqual(allWell);
-    expect(service.plane.world.snapshot()["give"]).toEqual(before);
+    expect(giveNow()).toEqual(before);
     await service.call("VolumeService/DeleteVolume", { name });
     expect(await run("give", "zfs", "list", "-Hp", "-o", "name", "-t", "volume")).toBe("");
   });
@@ -72,7 +74,7 @@ describe("a pool that is not imported", () => {
 
   it("after a reboot of its host keeps exports waiting until it is imported", async () => {
     await service.volume("one", "mounted");
-    const { give: before } = service.plane.world.snapshot();
+    const before = giveNow();
     service.plane.world.powerCycle("give");
     await run("give", "zpool", "export", "tank");
     const found = await sync();
@@ -83,7 +85,7 @@ describe("a pool that is not imported", () => {
     expect((await sync()).differences).toContain("TARGET_MISSING REPAIRED");
     expect(await sync()).toEqual(well);
     expect(await syncAll()).toEqual(allWell);
-    expect(service.plane.world.snapshot()["give"]).toEqual(before);
+    expect(giveNow()).toEqual(before);
   });
 });
 
