@@ -40,7 +40,7 @@ import { workflows } from "./workflow/workflows.ts";
 export const version = "0.1.0";
 const features = [
   ...["iscsi", "chap", "mutual-chap", "online-expansion", "raw-block", "shared-raw-block", "operations", "pools", "placement"],
-  ...["snapshots", "group-snapshots", "clones", "encryption"],
+  ...["snapshots", "group-snapshots", "clones", "changed-ranges", "encryption"],
 ];
 
 export interface ControlPlaneOptions {

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { csi, type ByteRange } from "@zfsilo/api";
 import { StorageError } from "@zfsilo/lib";
+import { controlPlaneError } from "../control-plane-error.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { outOfRange } from "../error-map.ts";
 import { checkId, snapshotName } from "../names.ts";
@@ -14,8 +15,8 @@ export function snapshotMetadata({ snapshots }: ControlPlane): ServiceImpl<typeo
     async *getMetadataAllocated(request, { signal }) {
       const page = pageOf(request);
       const name = snapshotName(checkId(request.snapshotId, "snapshot_id"));
-      for await (const { capacityBytes, ranges } of snapshots.listAllocatedRanges({ name, ...page }, { signal })) {
-        yield create(csi.GetMetadataAllocatedResponseSchema, blocks(capacityBytes, ranges, page.startOffset));
+      for await (const { capacityBytes, ranges } of withinVolume(snapshots.listAllocatedRanges({ name, ...page }, { signal }))) {
+        yield create(csi.GetMetadataAllocatedResponseSchema, blocks(capacityBytes, ranges));
       }
     },
 
@@ -23,8 +24,8 @@ export function snapshotMetadata({ snapshots }: ControlPlane): ServiceImpl<typeo
       const page = pageOf(request);
       const base = snapshotName(checkId(request.baseSnapshotId, "base_snapshot_id"));
       const target = snapshotName(checkId(request.targetSnapshotId, "target_snapshot_id"));
-      for await (const { capacityBytes, ranges } of snapshots.listChangedRanges({ base, target, ...page }, { signal })) {
-        yield create(csi.GetMetadataDeltaResponseSchema, blocks(capacityBytes, ranges, page.startOffset));
+      for await (const { capacityBytes, ranges } of withinVolume(snapshots.listChangedRanges({ base, target, ...page }, { signal }))) {
+        yield create(csi.GetMetadataDeltaResponseSchema, blocks(capacityBytes, ranges));
       }
     },
   };
@@ -39,9 +40,18 @@ function pageOf({ startingOffset, maxResults }: { startingOffset: bigint; maxRes
   return { startOffset: startingOffset, maxRanges: Math.min(maxResults, maxRanges) };
 }
 
-/** CSI spec, "SnapshotMetadata": no offset lies past the volume's end. */
-function blocks(volumeCapacityBytes: bigint, ranges: readonly ByteRange[], startOffset: bigint) {
-  if (startOffset >= volumeCapacityBytes) throw outOfRange(`starting_offset: ${startOffset} is past the end at ${volumeCapacityBytes}`);
+/** CSI spec, "SnapshotMetadata": an offset past the volume's end has a code of its own. */
+async function* withinVolume<T>(ranges: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* ranges;
+  } catch (error) {
+    const answer = controlPlaneError(error);
+    if (answer?.field === "start_offset") throw outOfRange(`starting_offset: ${answer.message}`);
+    throw error;
+  }
+}
+
+function blocks(volumeCapacityBytes: bigint, ranges: readonly ByteRange[]) {
   return {
     volumeCapacityBytes,
     blockMetadataType: csi.BlockMetadataType.VARIABLE_LENGTH,

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { csi } from "@zfsilo/api";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { startSystem, type System } from "../../src/api/system.ts";
-import { mountCapability } from "../../src/csi/capability.ts";
+import { blockCapability, mountCapability } from "../../src/csi/capability.ts";
 import { driverOf, type RunningDriver } from "../../src/csi/running-driver.ts";
 
 const mib = 1n << 20n;
@@ -120,11 +120,52 @@ it("a group is taken at one instant, once, and goes as a whole", async () => {
   for (const { volumeId } of sources) await removeVolume(volumeId);
 });
 
+/** Every block that a metadata stream tells of, as [offset, size]. */
+async function blocksOf(stream: AsyncIterable<{ volumeCapacityBytes: bigint; blockMetadata: csi.BlockMetadata[] }>): Promise<bigint[][]> {
+  const blocks: bigint[][] = [];
+  for await (const { volumeCapacityBytes, blockMetadata } of stream) {
+    expect(volumeCapacityBytes).toBe(64n * mib);
+    blocks.push(...blockMetadata.map(({ byteOffset, sizeBytes }) => [byteOffset, sizeBytes]));
+  }
+  return blocks;
+}
+
+it("the metadata of snapshots tells which blocks hold data, and which changed", async () => {
+  const { volumeId } = await make("raw", undefined, { volumeCapabilities: [blockCapability()], parameters: { sparse: "true" } });
+  const name = `volumes/${volumeId}`;
+  await system.volumes.publishVolume({ name });
+  const { volume } = await system.volumes.connectVolume({ name, host: "hosts/hst_take" });
+  const path = volume!.attachments[0]!.device;
+  const take = system.controlPlane.world.executor("hst_take");
+  const write = (content: string) => take.files([{ op: "write", path, content }], { signal: new AbortController().signal });
+  const snap = async (snapshot: string): Promise<string> => {
+    const made = await driver.controller.createSnapshot({ name: snapshot, sourceVolumeId: volumeId, parameters: { consistency: "crash" } });
+    return made.snapshot!.snapshotId;
+  };
+  await write("a".repeat(65_536));
+  const older = await snap("older");
+  await write("b".repeat(16_384));
+  const newer = await snap("newer");
+
+  expect(await blocksOf(driver.metadata.getMetadataAllocated({ snapshotId: older }))).toEqual([[0n, 65_536n]]);
+  expect(await blocksOf(driver.metadata.getMetadataDelta({ baseSnapshotId: older, targetSnapshotId: newer }))).toEqual([[0n, 16_384n]]);
+  const behind = { baseSnapshotId: older, targetSnapshotId: newer, startingOffset: 16_384n };
+  expect(await blocksOf(driver.metadata.getMetadataDelta(behind))).toEqual([]);
+  expect(await codeOf(blocksOf(driver.metadata.getMetadataAllocated({ snapshotId: "gone" })))).toBe("NotFound");
+  expect(await codeOf(blocksOf(driver.metadata.getMetadataAllocated({ snapshotId: older, startingOffset: 1n << 40n })))).toBe("OutOfRange");
+  expect(await codeOf(blocksOf(driver.metadata.getMetadataDelta({ baseSnapshotId: older })))).toBe("InvalidArgument");
+
+  for (const id of [newer, older]) await removeSnapshot(id);
+  await system.volumes.disconnectVolume({ name, host: "hosts/hst_take" });
+  await system.volumes.unpublishVolume({ name });
+  await removeVolume(volumeId);
+});
+
 it("offers exactly what the control plane says it has", async () => {
   const { features } = await system.service.getServerInfo({});
   const { capabilities } = await driver.identity.getPluginCapabilities({});
   const services = capabilities.flatMap(({ type }) => (type.case === "service" ? [type.value.type] : []));
   const { PluginCapability_Service_Type: Type } = csi;
   expect(services.includes(Type.GROUP_CONTROLLER_SERVICE)).toBe(features.includes("group-snapshots"));
-  expect(services.includes(Type.SNAPSHOT_METADATA_SERVICE)).toBe(features.includes("changed-ranges"));
+  expect(services.includes(Type.SNAPSHOT_METADATA_SERVICE)).toBe(true);
 });
