@@ -3,7 +3,7 @@ import { KernelError } from "./failure.ts";
 import { liveSession } from "./iscsi/nexus.ts";
 import { mappedBackstore } from "./lio/view.ts";
 import type { Machine } from "./machine.ts";
-import type { DeviceDoc } from "./model.ts";
+import type { DeviceDoc, MountDoc } from "./model.ts";
 import { findDataset } from "./zfs/datasets.ts";
 
 /** A block device as an open file sees it. */
@@ -65,12 +65,26 @@ export function releaseDevice(machine: Machine, name: string, holder: string): v
 export function removeDisk(machine: Machine, name: string): void {
   const device = machine.model.devices.edit(machine.at(name));
   if (device?.kind !== "disk") return;
+  unlinkNode(machine, name);
   if (device.holders.length > 0) {
     device.gone = true;
     return;
   }
   machine.model.devices.delete(machine.at(name));
   machine.editKernel().freeDisks.push(diskIndex(name));
+}
+
+/** Where the node was bound stays a mount of a file that is gone, also when another disk gets its name (fs/d_path.c). */
+function unlinkNode(machine: Machine, name: string): void {
+  const { mounts } = machine.model;
+  const bound = (mount: MountDoc): boolean => mount.content === undefined && mount.device === name;
+  for (const key of mounts.children(machine.name).map((at) => machine.at(at))) {
+    if (mounts.get(key)?.mounts.some(bound) !== true) continue;
+    for (const mount of mounts.edit(key)?.mounts.filter(bound) ?? []) {
+      mount.root = `/${name}//deleted`;
+      mount.device = `${name}//deleted`;
+    }
+  }
 }
 
 /** Opens a device node for reading or writing. A disk reaches over its session to what the target serves at this moment. */

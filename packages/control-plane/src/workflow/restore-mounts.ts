@@ -46,7 +46,7 @@ async function isDead({ executor }: Machine, mount: Mount, signal: AbortSignal):
   const name = diskOf(mount);
   if (name === undefined) return false;
   const [number] = await executor.files([{ op: "read", path: `/sys/class/block/${name}/dev`, tolerate: ["ENOENT"] }], { signal });
-  return isGone(mount.type, mount.majorMinor, number?.text);
+  return isGone(mount, number?.text);
 }
 
 async function mountStaging(c: Context, { deps, signal }: Io): Promise<undefined> {

@@ -33,18 +33,26 @@ export async function deadMounts({ mounts, executor }: Machine, roots: readonly 
   const reads = candidates.map(({ name }) => ({ op: "read", path: `/sys/class/block/${name}/dev`, tolerate: ["ENOENT"] }) as const);
   const numbers = await executor.files(reads, { signal });
   return candidates
-    .filter(({ type, majorMinor }, index) => isGone(type, majorMinor, numbers[index]?.text))
+    .filter((mount, index) => isGone(mount, numbers[index]?.text))
     .map(({ target, majorMinor, root }) => ({ target, majorMinor, root }));
 }
 
-/** The SCSI disk that a mount shows, as a filesystem or as a bound node. */
+/** What the kernel adds to the path of a file that was unlinked while it is mounted (fs/d_path.c), as a bound device node is. */
+const unlinked = "//deleted";
+
+/** The SCSI disk that a mount shows, as a filesystem or as a bound node, whether or not that disk is still there. */
 export function diskOf({ type, root, source }: Pick<Mount, "type" | "root" | "source">): string | undefined {
-  return /^\/(sd[a-z]+)$/.exec(type === "devtmpfs" ? root : source.slice("/dev".length))?.[1];
+  return /^\/(sd[a-z]+)$/.exec(type === "devtmpfs" ? nodeOf(root) : source.slice("/dev".length))?.[1];
 }
 
 /** `number`: that of the disk which has the name now. A disk keeps its number while it is mounted, also when it is gone. */
-export function isGone(type: string, majorMinor: string, number: string | undefined): boolean {
-  return number === undefined || (type !== "devtmpfs" && number.trim() !== majorMinor);
+export function isGone({ type, root, majorMinor }: Pick<Mount, "type" | "root" | "majorMinor">, number: string | undefined): boolean {
+  if (number === undefined) return true;
+  return type === "devtmpfs" ? root.endsWith(unlinked) : number.trim() !== majorMinor;
+}
+
+function nodeOf(root: string): string {
+  return root.endsWith(unlinked) ? root.slice(0, -unlinked.length) : root;
 }
 
 /**
@@ -65,7 +73,7 @@ export async function unmountStale({ mounts }: Machine, stale: readonly StaleMou
   for (const { target, majorMinor, root } of [...stale].reverse()) {
     const path = parseHostPath(target);
     const found = await mounts.find(path, { signal });
-    if (found?.majorMinor === majorMinor && found.root === root) await mounts.unmount(path, { signal });
+    if (found?.majorMinor === majorMinor && nodeOf(found.root) === nodeOf(root)) await mounts.unmount(path, { signal });
   }
 }
 
