@@ -58,7 +58,7 @@ export const apiCalls: Readonly<Record<string, ApiCall>> = {
   "restore the session after a power cut": onVolume("ConnectVolume", { host }),
   "restore the mounts after a power cut (ext4)": onVolume("MountVolume", { host, targetPath: targetPathOf(subject) }),
   "shut a stranger out": onVolume("SyncVolume"),
-  "clean an initiator that returns after a fence": { method: "VolumeService/SyncVolumes", message: {} },
+  "clean an initiator that returns after a fence (ext4)": { method: "VolumeService/SyncVolumes", message: {} },
   "unmount (ext4)": onVolume("UnmountVolume", { host, targetPath: targetPathOf(subject) }),
   "unstage (ext4)": onVolume("UnstageVolume", { host }),
   "disconnect (ext4)": onVolume("DisconnectVolume", { host }),

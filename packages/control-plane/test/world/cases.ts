@@ -194,7 +194,7 @@ const plans: readonly Plan[] = [
   {
     name: "clean an initiator that returns after a fence",
     kind: "volume.clean-initiator",
-    on: ["ext4"],
+    on: ["ext4", "block"],
     rung: "mounted",
     then: async (world) => {
       await requestDisconnect(world.requests, subject, take, true);

@@ -116,7 +116,7 @@ it("changed ranges applied to the older copy give the newer one exactly", async 
   const copies = [await clone("older-copy", older), await clone("newer-copy", newer)];
   const [from, to] = [await connect(copies[1]!), await connect(copies[0]!)];
   expect(await sha(to)).not.toBe(await sha(from));
-  const apply = ranges.map(({ offset, length }) => `dd if=${from} of=${to} bs=512 skip=${offset / 512n} seek=${offset / 512n} count=${length / 512n} conv=notrunc,fsync status=none`);
+  const apply = ranges.map(({ offset, length }) => `dd if=${from} of=${to} bs=1M iflag=skip_bytes,count_bytes oflag=seek_bytes skip=${offset} seek=${offset} count=${length} conv=notrunc,fsync status=none`);
   await onTake(apply.join("\n"));
   expect(await sha(to)).toBe(await sha(from));
   for (const copy of copies) await takeDown(copy);
