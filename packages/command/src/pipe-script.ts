@@ -10,6 +10,7 @@ const marker = "zfsilo:producer=";
  * - Standard input is a leash: it stays open as long as somebody waits for the result. At its end the loop ends the whole
  *   process group, itself included.
  * - `first` turns the producer's words to the end and drops those before them, as sh has one list of arguments alone.
+ * - The producer is a process of its own also where sh has a builtin of its name: a broken pipe must not end who tells of it.
  * - The producer's exit goes to standard error on a line of its own, the consumer's is the script's.
  */
 const script = [
@@ -17,7 +18,7 @@ const script = [
   "exec 4<&0 </dev/null",
   "{ while read -r _; do :; done; kill -s TERM 0; } <&4 >/dev/null 2>&1 & w=$!",
   "exec 4<&-",
-  'first() { c=$n; while [ $c -gt 0 ]; do set -- "$@" "$1"; shift; c=$((c-1)); done; shift $(($#-n)); "$@"; }',
+  'first() { c=$n; while [ $c -gt 0 ]; do set -- "$@" "$1"; shift; c=$((c-1)); done; shift $(($#-n)); (exec "$@"); }',
   `{ { first "$@" 3>&-; printf '\\n${marker}%d\\n' $? >&3; } | { shift "$n"; "$@" 3>&-; }; } 3>&2`,
   "c=$?",
   "{ kill $w; wait $w; } 2>/dev/null",
