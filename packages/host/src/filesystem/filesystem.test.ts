@@ -135,6 +135,11 @@ describe("check", () => {
     expect(await check("ext4", { stdout })).toEqual({ state: "clean", output: stdout.trim() });
   });
 
+  it("takes what xfs_repair finds beside a dirty log for nothing: the log replays at mount", async () => {
+    const stderr = read("xfs_repair-n-dirty-log.xfsprogs-6.1.0.txt");
+    expect(await check("xfs", { exitCode: 1, stderr })).toEqual({ state: "needs_mount", output: stderr.trim() });
+  });
+
   it.each([
     ["ext4", { exitCode: 8, stderr: "e2fsck: Input/output error" }],
     ["xfs", { exitCode: 1, stderr: "Couldn't find a valid superblock" }],

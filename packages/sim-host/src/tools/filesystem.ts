@@ -65,6 +65,14 @@ export const xfsRepair: Program = (machine, args) => {
   if (isHeldBy(machine, device, "mount")) throw new ToolFailure(1, `xfs_repair: ${path} contains a mounted and writable filesystem`);
   const fs = filesystemOf(machine, device);
   if (fs?.type !== "xfs" || fs.damaged) return failed(1, "Phase 1 - find and verify superblock...\nbad primary superblock - bad magic number !!!");
+  if (fs.writers > 0) {
+    return failed(
+      1,
+      "Phase 2 - using internal log\nALERT: The filesystem has valuable metadata changes in a log which is being\n" +
+        "ignored because the -n option was used.  Expect spurious inconsistencies\n" +
+        "which may be resolved by first mounting the filesystem to replay the log.\n",
+    );
+  }
   return done("Phase 1 - find and verify superblock...\nNo modify flag set, skipping filesystem flush and exiting.\n");
 };
 
