@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { errorChain, invalidField, StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
 import { parentCapacities, type ParentCapacity, type Underway, type VolumeShape } from "../machines/capacity.ts";
 import type { PoolLook, PoolProbe } from "../machines/pool-probe.ts";
@@ -31,7 +32,7 @@ export interface PlacerOptions {
   readonly pools: Pick<PoolProbe, "look">;
 }
 
-/** A host that takes longer to tell about its pools gets no volume. */
+/** Among several hosts, one that takes longer to tell about its pools gets no volume. One that was named is waited for. */
 const lookLimitMs = 10_000;
 
 interface Begun extends Underway {
@@ -52,6 +53,8 @@ interface Spot {
 export class Placer {
   readonly #options: PlacerOptions;
   readonly #begun = new Set<Begun>();
+  /** A look that is under way serves all who come meanwhile: a hundred calls at once do not ask a host a hundred times. */
+  readonly #looks = new Map<HostId, Promise<HostLook>>();
 
   constructor(options: PlacerOptions) {
     this.#options = options;
@@ -105,7 +108,8 @@ export class Placer {
   /** Looks, and decides in the same turn of the event loop in which it learns what is promised. */
   async #look<T>(spots: readonly Spot[], decide: (seen: readonly Seen[]) => T): Promise<T> {
     const hosts = [...new Map(spots.map(({ host }) => [host.id, host])).values()];
-    const looks = new Map(await Promise.all(hosts.map(async (host) => [host.id, await this.#lookAt(host)] as const)));
+    const look = (host: HostRecord) => (hosts.length === 1 ? this.#lookAt(host) : this.#lookWithin(host, lookLimitMs));
+    const looks = new Map(await Promise.all(hosts.map(async (host) => [host.id, await look(host)] as const)));
     const known = [...this.#begun];
     const commitments = await this.#options.volumes.commitments(known.flatMap(({ volumeId }) => volumeId ?? []));
     // What ended while the database was read was not counted by it; what began meanwhile counts as well.
@@ -113,9 +117,23 @@ export class Placer {
     return decide(spots.map((spot) => seenAt(spot, looks.get(spot.host.id), commitments, begun)));
   }
 
-  async #lookAt(host: HostRecord): Promise<HostLook> {
+  async #lookWithin(host: HostRecord, limitMs: number): Promise<HostLook> {
+    const failure = new StorageError("timeout", `read the pools of hosts/${host.id}: no answer within ${limitMs / 1000} s`);
+    return await Promise.race([this.#lookAt(host), sleep(limitMs, { pools: [], failure }, { ref: false })]);
+  }
+
+  #lookAt(host: HostRecord): Promise<HostLook> {
+    const underWay = this.#looks.get(host.id);
+    if (underWay !== undefined) return underWay;
+    const look = this.#lookNow(host).finally(() => this.#looks.delete(host.id));
+    this.#looks.set(host.id, look);
+    return look;
+  }
+
+  /** Bounded by the limits of its commands. */
+  async #lookNow(host: HostRecord): Promise<HostLook> {
     try {
-      return { pools: await this.#options.pools.look(host, undefined, AbortSignal.timeout(lookLimitMs)), failure: undefined };
+      return { pools: await this.#options.pools.look(host, undefined, new AbortController().signal), failure: undefined };
     } catch (failure) {
       return { pools: [], failure };
     }
