@@ -1,4 +1,4 @@
-import { errorChain, createLogger, StorageError } from "@zfsilo/lib";
+import { createLogger, errorChain, runProgram, StorageError } from "@zfsilo/lib";
 import { readFile } from "node:fs/promises";
 import { parseConfig } from "./config.ts";
 import { startControlPlane } from "./control-plane.ts";
@@ -8,7 +8,7 @@ import { formatListenAddress } from "./rpc/listen-address.ts";
 const stopLimitMs = 9_500;
 
 /** The only place that reads the environment. */
-async function main(): Promise<void> {
+runProgram("zfsilo", async () => {
   const { env } = process;
   const file = env["ZFSILO_CONFIG"];
   const config = parseConfig(env, file === undefined || file === "" ? undefined : await readConfig(file));
@@ -26,24 +26,8 @@ async function main(): Promise<void> {
   });
   console.log(`zfsilo listening on ${config.tls === undefined ? "http" : "https"}://${formatListenAddress(controlPlane.address)}`);
   console.log(`admin token: ${controlPlane.adminTokenFile}`);
-
-  const stop = (signal: string): void => {
-    log.info({ signal }, "stopping");
-    setTimeout(() => {
-      log.warn("not everything ended in time; the next start takes it up");
-      process.exit(0);
-    }, stopLimitMs).unref();
-    controlPlane.stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.error({ err: error }, "stopping failed");
-        process.exit(1);
-      },
-    );
-  };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
-}
+  return { log, stop: () => controlPlane.stop(), stopLimitMs };
+});
 
 async function readConfig(name: string): Promise<{ name: string; text: string }> {
   try {
@@ -55,9 +39,3 @@ async function readConfig(name: string): Promise<{ name: string; text: string }>
     });
   }
 }
-
-main().catch((error: unknown) => {
-  console.error(`zfsilo cannot start: ${errorChain(error)}`);
-  if (error instanceof StorageError && error.hint !== undefined) console.error(error.hint);
-  process.exit(1);
-});

@@ -5,5 +5,6 @@ export * from "./errors.ts";
 export * from "./ids.ts";
 export * from "./keyed-mutex.ts";
 export * from "./log.ts";
+export * from "./program.ts";
 export * from "./retry.ts";
 export * from "./secret.ts";
