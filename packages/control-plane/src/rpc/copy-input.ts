@@ -4,11 +4,11 @@ import { invalidField, newId, parseVolumeId } from "@zfsilo/lib";
 import type { CopyMode as CopyModeWord } from "../store/model.ts";
 import type { CopySource, CopyVolumeInput } from "../volume/copy.ts";
 import { checkDisplayName, checkLabels, parseHostName, parseResourceId, parseSnapshotName, parseVolumeName } from "./field.ts";
-import { parseAuthentication, parseCapacity, parseMode, refuseOutputOnly, requireKnownTransport, withoutMissing } from "./volume-input.ts";
+import { parseAuthentication, parseCapacity, parseMode, refuseVolumeOutput, requireKnownTransport, withoutMissing } from "./volume-input.ts";
 
 /** CreateVolume with a source. What is left out is as in the source. */
 export function parseCopyVolume({ volumeId, ...request }: CreateVolumeRequest, volume: Volume): CopyVolumeInput {
-  refuseOutputOnly(volume);
+  refuseVolumeOutput(volume);
   requireKnownTransport(volume);
   if (volume.encryption !== undefined) throw invalidField("volume.encryption", "is that of the source", "A copy is encrypted as its source is.");
   if (request.encryptionKey.length > 0) throw invalidField("encryption_key", "is that of the source");

@@ -1,3 +1,4 @@
+import { isFieldSet, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import {
   invalidField,
   parseGroupSnapshotId,
@@ -34,6 +35,19 @@ export function parseSnapshotName(name: string, field: string): SnapshotId {
 
 export function parseGroupSnapshotName(name: string, field: string): GroupSnapshotId {
   return parseName(name, field, "groupSnapshots/", parseGroupSnapshotId);
+}
+
+/** Refuses a message in which a field is set that only the server writes. `prefix` is what the message is called in its request. */
+export function refuseOutputOnly<D extends DescMessage>(
+  schema: D,
+  message: MessageShape<D>,
+  names: readonly (keyof D["field"] & string)[],
+  prefix: string,
+): void {
+  for (const name of names) {
+    const field = schema.field[name];
+    if (field !== undefined && isFieldSet(message, field)) throw invalidField(`${prefix}.${field.name}`, "is output only, leave it out");
+  }
 }
 
 /** Names `field` in the refusal of an id. */

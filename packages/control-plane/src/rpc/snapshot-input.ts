@@ -1,4 +1,4 @@
-import { create, isFieldSet } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   ClonePolicy,
   Consistency,
@@ -12,7 +12,7 @@ import type { Consistency as ConsistencyWord } from "../store/model.ts";
 import type { CreateGroupSnapshotInput } from "../volume/group-snapshot.ts";
 import type { RangesAsk } from "../volume/ranges.ts";
 import type { CreateSnapshotInput } from "../volume/snapshot.ts";
-import { checkDisplayName, checkLabels, parseResourceId, parseVolumeName } from "./field.ts";
+import { checkDisplayName, checkLabels, parseResourceId, parseVolumeName, refuseOutputOnly } from "./field.ts";
 
 /** Fields that only the server writes, in the words of the messages. */
 const outputOnly = [
@@ -28,10 +28,7 @@ const mostFreezeSeconds = 60;
 export function parseCreateSnapshot(request: CreateSnapshotRequest): CreateSnapshotInput {
   const { snapshotId } = request;
   const snapshot = request.snapshot ?? create(SnapshotSchema);
-  for (const field of SnapshotSchema.fields) {
-    if (!outputOnly.some((name) => name === field.localName) || !isFieldSet(snapshot, field)) continue;
-    throw invalidField(`snapshot.${field.name}`, "is output only, leave it out");
-  }
+  refuseOutputOnly(SnapshotSchema, snapshot, outputOnly, "snapshot");
   return {
     id: snapshotId === "" ? newId("snapshot") : parseResourceId("snapshot_id", () => parseSnapshotId(snapshotId)),
     volumeId: parseVolumeName(snapshot.volume, "snapshot.volume"),
@@ -45,10 +42,7 @@ export function parseCreateSnapshot(request: CreateSnapshotRequest): CreateSnaps
 export function parseCreateGroupSnapshot(request: CreateGroupSnapshotRequest): CreateGroupSnapshotInput {
   const { groupSnapshotId } = request;
   const group = request.groupSnapshot ?? create(GroupSnapshotSchema);
-  for (const field of GroupSnapshotSchema.fields) {
-    if (!groupOutputOnly.some((name) => name === field.localName) || !isFieldSet(group, field)) continue;
-    throw invalidField(`group_snapshot.${field.name}`, "is output only, leave it out");
-  }
+  refuseOutputOnly(GroupSnapshotSchema, group, groupOutputOnly, "group_snapshot");
   return {
     id: groupSnapshotId === "" ? newId("groupSnapshot") : parseResourceId("group_snapshot_id", () => parseGroupSnapshotId(groupSnapshotId)),
     volumeIds: parseVolumes(group.volumes),

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { create, isFieldSet } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import {
   Authentication,
@@ -30,7 +30,7 @@ import type { CreateVolumeInput } from "../volume/create.ts";
 import type { SnapshotPolicy as SnapshotPolicyWord } from "../volume/delete.ts";
 import type { GivenKey } from "../volume/keys.ts";
 import type { UpdateVolumeInput } from "../volume/update.ts";
-import { checkDisplayName, checkLabels, parseHostName, parseResourceId } from "./field.ts";
+import { checkDisplayName, checkLabels, parseHostName, parseResourceId, refuseOutputOnly } from "./field.ts";
 
 /** Fields that only the server writes, in the words of the message. */
 const outputOnly = [
@@ -62,7 +62,7 @@ const authenticationOf = {
 export function parseCreateVolume(request: CreateVolumeRequest): CreateVolumeInput {
   const id = request.volumeId === "" ? newId("volume") : parseResourceId("volume_id", () => parseVolumeId(request.volumeId));
   const volume = request.volume ?? create(VolumeSchema);
-  refuseOutputOnly(volume);
+  refuseVolumeOutput(volume);
   const mode = parseMode(volume.mode);
   requireKnownTransport(volume);
   return {
@@ -206,11 +206,8 @@ function parseFilesystem(
   };
 }
 
-export function refuseOutputOnly(volume: Volume): void {
-  for (const field of outputOnly) {
-    const set = isFieldSet(volume, VolumeSchema.field[field]);
-    if (set) throw invalidField(`volume.${VolumeSchema.field[field].name}`, "is output only, leave it out");
-  }
+export function refuseVolumeOutput(volume: Volume): void {
+  refuseOutputOnly(VolumeSchema, volume, outputOnly, "volume");
 }
 
 function parseRevision(revision: bigint): number {
