@@ -5,6 +5,7 @@ import { assignments, requireUserProperties } from "./assignments.ts";
 import type { CloneSpec } from "./clones.ts";
 import { fitVolume, requireNoBlockSize } from "./fit.ts";
 import type { Owner, Zvol } from "./parse.ts";
+import { sendTimeoutMs } from "./ranges.ts";
 import { ZfsReader } from "./reader.ts";
 import { handleOf, snapshotOf, type SnapshotName } from "./snapshot-name.ts";
 import { ZfsSnapshots } from "./snapshots.ts";
@@ -23,8 +24,6 @@ export interface CopyProgress {
   readonly totalBytes: Bytes;
 }
 
-/** A terabyte at 50 MB/s. */
-const copyTimeoutMs = 6 * 60 * 60 * 1000;
 const progressEveryMs = 2000;
 
 /** Full copies within a host: `zfs send | zfs receive`. They share nothing with their source. */
@@ -89,7 +88,7 @@ export class ZfsCopies {
   }
 
   async #transfer(doing: string, producer: Argv, consumer: Argv, o: CallOptions): Promise<void> {
-    const options = { ...o, timeoutMs: o.timeoutMs ?? copyTimeoutMs };
+    const options = { ...o, timeoutMs: o.timeoutMs ?? sendTimeoutMs };
     const { producerExitCode, consumerExitCode, stdout, stderr } = await this.#executor.pipe(producer, consumer, options);
     // The receiver first: when it refuses, the sender only finds its pipe closed.
     if (consumerExitCode !== 0) throw this.#reader.tool.failure(doing, consumer, { exitCode: consumerExitCode, stdout, stderr });

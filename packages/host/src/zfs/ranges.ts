@@ -10,8 +10,8 @@ export interface RangeOptions {
   readonly startOffset?: Bytes;
 }
 
-/** A terabyte at 50 MB/s. */
-const streamTimeoutMs = 6 * 60 * 60 * 1000;
+/** How long `zfs send` may take: a terabyte at 50 MB/s. */
+export const sendTimeoutMs = 6 * 60 * 60 * 1000;
 
 /**
  * Where a snapshot holds data and where two differ, from the records of `zfs send`. Each is a stream of batches: what was
@@ -62,7 +62,7 @@ export class ZfsRanges {
       }
     };
     try {
-      for await (const piece of this.#executor.stream(argv, { ...o, timeoutMs: o.timeoutMs ?? streamTimeoutMs })) {
+      for await (const piece of this.#executor.stream(argv, { ...o, timeoutMs: o.timeoutMs ?? sendTimeoutMs })) {
         const found = parse(() => parser.push(piece));
         if (found.length > 0) yield found;
       }
