@@ -27,6 +27,8 @@ export interface Machine {
   restore(): Promise<void>;
   /** Plugs the storage network in or out. */
   setLink(up: boolean): Promise<void>;
+  /** Gives the running guest one more disk, /dev/disk/by-id/virtio-SERIAL, to read only. A reset keeps it, `restore` does not. */
+  plugDisk(file: string, serial: string): Promise<void>;
   /** Runs a program in the guest as root. */
   exec(argv: readonly [string, ...string[]], options?: ExecOptions): Promise<ToolResult>;
   /** Until ssh answers, set-up is done, and the clock is right. */
@@ -93,6 +95,12 @@ export class QemuMachine implements Machine {
 
   async setLink(up: boolean): Promise<void> {
     await qmpCommand(this.monitor, "set_link", { name: storageNetdev, up }, this.#monitorLimit());
+  }
+
+  async plugDisk(file: string, serial: string): Promise<void> {
+    const node = { driver: "raw", "node-name": serial, "read-only": true, file: { driver: "file", filename: file } };
+    await qmpCommand(this.monitor, "blockdev-add", node, this.#monitorLimit());
+    await qmpCommand(this.monitor, "device_add", { driver: "virtio-blk-pci", id: serial, drive: serial, serial }, this.#monitorLimit());
   }
 
   exec(argv: readonly [string, ...string[]], options: ExecOptions = {}): Promise<ToolResult> {

@@ -1,16 +1,20 @@
 import type { Machine, Machines } from "@zfsilo/microvm";
 
+/** How the control plane acts on a machine. */
+export type Reach = "ssh" | "agent";
+
 /** The configuration of give and take as hosts. Give is an initiator too: the second one, for volumes that two share. */
-export function realHosts({ give, take }: Machines): object[] {
+export function realHosts({ give, take }: Machines, reach: Reach = "ssh"): object[] {
+  const connection = (machine: Machine): object => (reach === "ssh" ? { ssh: sshOf(machine) } : { agent: {} });
   return [
     {
       id: "hst_give",
       roles: ["target", "initiator"],
-      ssh: sshOf(give),
+      ...connection(give),
       pools: [{ name: "tank" }],
       portals: [{ address: give.storageAddress }],
     },
-    { id: "hst_take", roles: ["initiator"], ssh: sshOf(take) },
+    { id: "hst_take", roles: ["initiator"], ...connection(take) },
   ];
 }
 

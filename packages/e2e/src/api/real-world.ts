@@ -1,22 +1,37 @@
 import type { VolumeMode } from "@zfsilo/api";
 import { bringUp, type Machine, type Machines } from "@zfsilo/microvm";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
-import { output, realHosts, traces } from "./real-hosts.ts";
+import { startAgentOn } from "../agent/agents.ts";
+import type { GuestProgram } from "../agent/guest-program.ts";
+import { makeProgramDisk, type ProgramDisk } from "../agent/programs.ts";
+import { output, realHosts, traces, type Reach } from "./real-hosts.ts";
 import { startSystem, type System, type SystemOptions } from "./system.ts";
 
 export const give = "hosts/hst_give";
 export const take = "hosts/hst_take";
 export const mib = 1n << 20n;
 
-/** Fresh give and take with a control plane over ssh, for one test file. Usable inside its tests and hooks. */
+/** Fresh give and take with a control plane, for one test file. Usable inside its tests and hooks. */
 export interface RealWorld {
   readonly machines: Machines;
   readonly system: System;
+  /** Of machines that are reached by agents. */
+  readonly agents: Agents;
   readonly create: (id: string, mode: VolumeMode, options?: { capacityBytes?: bigint; fsType?: string }) => Promise<string>;
   /** Publishes and connects; returns the device on that host. */
   readonly connect: (name: string, host?: string) => Promise<string>;
   /** Disconnects from each host, unpublishes, deletes. */
   readonly takeDown: (name: string, hosts?: readonly string[]) => Promise<void>;
+}
+
+export interface Agents {
+  readonly give: GuestProgram;
+  readonly take: GuestProgram;
+}
+
+export interface RealWorldOptions extends Pick<SystemOptions, "reconcileSeconds"> {
+  /** Default ssh. */
+  readonly reach?: Reach;
 }
 
 /** The image makes an initiator of take alone, and both machines have its name: give gets a name and an iscsid of its own. */
@@ -31,9 +46,11 @@ async function makeInitiator(machine: Machine): Promise<void> {
 }
 
 /** Brings the world up before the file's tests, and asserts after each one that it left no trace on any machine. */
-export function useRealWorld(instance: string, options: Pick<SystemOptions, "reconcileSeconds"> = {}): RealWorld {
+export function useRealWorld(instance: string, { reach = "ssh", ...options }: RealWorldOptions = {}): RealWorld {
   let machines: Machines;
   let system: System;
+  let disk: ProgramDisk | undefined;
+  let agents: Agents | undefined;
   let before: string[];
 
   beforeAll(async () => {
@@ -42,11 +59,18 @@ export function useRealWorld(instance: string, options: Pick<SystemOptions, "rec
     };
     machines = await bringUp({ instance, log, signal: new AbortController().signal });
     await makeInitiator(machines.give);
-    system = await startSystem({ hosts: realHosts(machines), ...options });
+    system = await startSystem({ hosts: realHosts(machines, reach), ...options });
+    if (reach === "ssh") return;
+    disk = await makeProgramDisk();
+    await Promise.all([disk.plugInto(machines.give), disk.plugInto(machines.take)]);
+    const [onGive, onTake] = await Promise.all([startAgentOn(machines.give, give, system), startAgentOn(machines.take, take, system)]);
+    agents = { give: onGive, take: onTake };
   });
   afterAll(async () => {
     await system.stop();
+    await Promise.all([agents?.give.cut(), agents?.take.cut()]);
     await machines.stop();
+    await disk?.remove();
   });
   beforeEach(async () => {
     before = await traces(machines);
@@ -62,6 +86,10 @@ export function useRealWorld(instance: string, options: Pick<SystemOptions, "rec
     },
     get system() {
       return system;
+    },
+    get agents() {
+      if (agents === undefined) throw new Error("the machines are not reached by agents");
+      return agents;
     },
     create: async (id, mode, { capacityBytes = 256n * mib, fsType } = {}) => {
       const filesystem = fsType === undefined ? {} : { filesystem: { type: fsType } };

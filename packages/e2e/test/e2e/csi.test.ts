@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { output } from "../../src/api/real-hosts.ts";
 import { mib, useRealWorld } from "../../src/api/real-world.ts";
+import { until } from "../../src/api/until.ts";
 import { blockCapability, mountCapability } from "../../src/csi/capability.ts";
 import { driverOf, type RunningDriver } from "../../src/csi/running-driver.ts";
 
@@ -60,14 +61,6 @@ async function asKubelet(call: () => Promise<unknown>): Promise<void> {
       throw error;
     }
   });
-}
-
-async function until(what: string, look: () => Promise<boolean>, limitMs = 300_000): Promise<void> {
-  const end = Date.now() + limitMs;
-  while (!(await look())) {
-    if (Date.now() > end) throw new Error(`gave up waiting until ${what}`);
-    await sleep(1_000);
-  }
 }
 
 describe.each(["ext4", "xfs"])("a pod with an %s volume", (fsType) => {

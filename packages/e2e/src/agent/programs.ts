@@ -1,0 +1,52 @@
+import { makeDiskImage, type Machine } from "@zfsilo/microvm";
+import { execFile } from "node:child_process";
+import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { output } from "../api/real-hosts.ts";
+import { deployDirectory } from "../deploy/tools.ts";
+
+/** Where machines have Node.js and zfsilo: what the image of the CSI driver holds, with the agent in it. */
+export const programs = {
+  node: "/opt/zfsilo/bin/node",
+  agent: "/opt/zfsilo/packages/agent/dist/main.js",
+  csi: "/opt/zfsilo/packages/csi/dist/main.js",
+} as const;
+
+const serial = "zfsilo-programs";
+
+/** A disk with the programs of this checkout, as it was built, for as long as the machines run that have it. */
+export interface ProgramDisk {
+  plugInto(machine: Machine): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export async function makeProgramDisk(): Promise<ProgramDisk> {
+  const directory = await mkdtemp(join(tmpdir(), "zfsilo-programs-"));
+  const content = join(directory, "content");
+  await promisify(execFile)("sh", [join(deployDirectory, "images/assemble"), "csi", content]);
+  await mkdir(join(content, "bin"));
+  await copyFile(process.execPath, join(content, "bin/node"));
+  const file = join(directory, "disk.img");
+  await makeDiskImage(content, file, { signal: AbortSignal.timeout(120_000) });
+  await rm(content, { recursive: true });
+  return {
+    async plugInto(machine) {
+      await machine.plugDisk(file, serial);
+      const device = `/dev/disk/by-id/virtio-${serial}`;
+      // Mounted again after a power cut; not waited for at boot, since udev may find it late.
+      const script = [
+        "mkdir -p /opt/zfsilo",
+        `echo '${device} /opt/zfsilo ext4 ro,nofail 0 0' >> /etc/fstab`,
+        `i=0; until [ -e ${device} ]; do i=$((i+1)); [ $i -lt 300 ] || { echo 'no ${device}' >&2; exit 1; }; sleep 0.1; done`,
+        "systemctl daemon-reload",
+        "mount /opt/zfsilo",
+      ];
+      await output(machine, "sh", "-ec", script.join("\n"));
+    },
+    async remove() {
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
