@@ -73,6 +73,10 @@ export function apiServer(options: ApiOptions): RpcServer {
     tls: options.tls,
     interceptors,
     otherwise: httpRoutes({ readiness, metrics: options.metrics }),
+    unread: (method, seconds) => {
+      log.info({ rpc: method, ms: Math.round(seconds * 1000) }, "call ended before its message could be read");
+      options.calls.ended(method, "unread", seconds);
+    },
     routes: (router, stopping) => {
       addServices(router, options, stopping);
     },

@@ -13,6 +13,7 @@ const server = (): RpcServer =>
       response.statusCode = 204;
       response.end();
     },
+    unread: () => undefined,
     silenceTimeoutMs: 100,
   });
 

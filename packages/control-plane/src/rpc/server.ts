@@ -1,4 +1,4 @@
-import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import { createContextValues, type ConnectRouter, type ContextValues, type Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { StorageError, type Logger } from "@zfsilo/lib";
 import { once } from "node:events";
@@ -6,6 +6,7 @@ import http from "node:http";
 import http2 from "node:http2";
 import net, { type AddressInfo, type Socket } from "node:net";
 import tls from "node:tls";
+import { callContext } from "./call-context.ts";
 import { formatListenAddress, type ListenAddress } from "./listen-address.ts";
 import { sniffProtocol } from "./sniff.ts";
 import type { TlsIdentity } from "./tls.ts";
@@ -21,6 +22,11 @@ export interface RpcServerOptions {
   readonly interceptors: readonly Interceptor[];
   /** Requests that are no RPC of ours. */
   readonly otherwise: (request: HttpRequest, response: HttpResponse) => void;
+  /**
+   * Told of a call of ours that ended without a message for the interceptors: no JSON, above the limit, a wrong content
+   * type, or the caller hung up. `method` is SERVICE/METHOD.
+   */
+  readonly unread: (method: string, seconds: number) => void;
   /** Without it, everything is plain text. */
   readonly tls?: TlsIdentity | undefined;
   /** Default 10 s: how long a new connection may say nothing. */
@@ -49,12 +55,20 @@ export class RpcServer {
 
   constructor(options: RpcServerOptions) {
     this.#options = options;
+    const calls = new WeakMap<HttpRequest, ContextValues>();
     const adapter = connectNodeAdapter({
+      contextValues: (request) => {
+        const values = createContextValues();
+        calls.set(request, values);
+        return values;
+      },
       routes: (router) => {
         options.routes(router, this.#stopping.signal);
       },
       interceptors: [...options.interceptors],
       readMaxBytes: maxMessageBytes,
+      // A misspelled field is refused by its name: left out, it would mean its default.
+      jsonOptions: { ignoreUnknownFields: false },
       fallback: options.otherwise,
     });
     const handle = (request: HttpRequest, response: HttpResponse): void => {
@@ -64,6 +78,12 @@ export class RpcServer {
         refuseWithoutCertificate(response);
         return;
       }
+      const began = performance.now();
+      response.once("close", () => {
+        const values = calls.get(request);
+        if (values === undefined || values.get(callContext) !== undefined) return;
+        options.unread(request.url?.split("?", 1)[0]?.slice(1) ?? "", (performance.now() - began) / 1000);
+      });
       try {
         adapter(withPlainAuthority(request), response);
       } catch (error) {

@@ -55,6 +55,7 @@ export async function loopback(heartbeatMs = 10_000): Promise<Loopback> {
       response.statusCode = 404;
       response.end();
     },
+    unread: () => undefined,
     routes: (router, stopping) => {
       router.service(AgentService, agentService({ hub, admission, log, heartbeatMs, stopping }));
     },

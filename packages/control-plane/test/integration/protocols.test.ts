@@ -72,6 +72,35 @@ describe.each(transports)("%s", (_name, transport) => {
   });
 });
 
+describe("a call whose message cannot be read", () => {
+  const counted = async (method: string): Promise<string[]> => {
+    const text = await (await fetch(`${api.url}/metrics`)).text();
+    return text.split("\n").filter((line) => line.startsWith(`zfsilo_rpc_duration_seconds_count{method="zfsilo.v1.${method}"`));
+  };
+  const post = (body: string, type: string): Promise<Response> =>
+    fetch(`${api.url}/zfsilo.v1.HostService/GetHost`, { method: "POST", body, headers: { "content-type": type, authorization: `Bearer ${api.token}` } });
+
+  it.each([
+    ["no JSON", '{"name": ', "application/json", 400],
+    ["a field that is not there", '{"nmae": "hosts/hst_a"}', "application/json", 400],
+    ["a type that is not spoken", "name", "text/plain", 415],
+    ["a message above 4 MiB", JSON.stringify({ name: "x".repeat(5 * 1024 * 1024) }), "application/json", 429],
+  ])("is refused and counted: %s", async (_what, body, type, status) => {
+    const response = await post(body, type);
+    const text = await response.text();
+    expect(response.status).toBe(status);
+    if (body.includes("nmae")) expect(text).toContain("nmae");
+    await expect.poll(() => counted("HostService/GetHost")).toEqual(['zfsilo_rpc_duration_seconds_count{method="zfsilo.v1.HostService/GetHost",code="unread"} 1']);
+  });
+
+  it("does not count what is no call of ours", async () => {
+    await (await fetch(`${api.url}/zfsilo.v1.HostService/Nothing`, { method: "POST" })).text();
+    await callJson(api, "Service/GetServerInfo", {});
+    expect(await counted("HostService/Nothing")).toEqual([]);
+    expect(await counted("Service/GetServerInfo")).toEqual(['zfsilo_rpc_duration_seconds_count{method="zfsilo.v1.Service/GetServerInfo",code="ok"} 1']);
+  });
+});
+
 describe("plain HTTP on the same port", () => {
   it("answers probes and metrics without a token", async () => {
     await callJson(api, "Service/GetServerInfo", {});
