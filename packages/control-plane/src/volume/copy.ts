@@ -63,7 +63,10 @@ export async function requestCopy(deps: RequestDeps, input: CopyVolumeInput): Pr
   const { source } = input;
   const requestFingerprint = fingerprint(asked);
   const workflow = source.copyMode === "clone" ? cloneVolume : copyVolume;
-  const request = { subject: `volumes/${id}`, shares: sharedBy(source), kind: workflow.kind, input: asked };
+  const taken = newId("snapshot");
+  // Nobody deletes, promotes or rolls back beside it what it takes of a volume, also not after a crash.
+  const holds = source.kind === "volume" ? [`snapshots/${taken}`] : [];
+  const request = { subject: `volumes/${id}`, holds, shares: sharedBy(source), kind: workflow.kind, input: asked };
   return deps.operations.submit(request, async (begin) => {
     const existing = await deps.volumes.find(id);
     if (existing !== undefined) {
@@ -73,7 +76,7 @@ export async function requestCopy(deps: RequestDeps, input: CopyVolumeInput): Pr
         hint: "Choose another volume_id, or repeat the request exactly as it was made.",
       });
     }
-    const origin = await originOf(deps, source);
+    const origin = await originOf(deps, source, taken);
     refuseMismatch(input, origin);
     if (source.copyMode === "full") await refuseEncrypted(deps, origin);
     await hostInRole(deps, origin.hostId, "target", "volume.host");
@@ -120,7 +123,8 @@ async function refuseEncrypted(deps: RequestDeps, { hostId, dataset }: Origin): 
   });
 }
 
-async function originOf(deps: RequestDeps, { kind, id }: CopySource): Promise<Origin> {
+/** `taken`: the id of the snapshot that has to be taken of a volume. */
+async function originOf(deps: RequestDeps, { kind, id }: CopySource, taken: SnapshotId): Promise<Origin> {
   if (kind === "snapshot") {
     const row: SnapshotRecord = await readySnapshot(deps, id, "volume.source.snapshot");
     const snapshot = { snapshotId: row.id, handle: row.handle, volumeId: row.volumeId, dataset: row.dataset };
@@ -131,7 +135,7 @@ async function originOf(deps: RequestDeps, { kind, id }: CopySource): Promise<Or
   const mounted = attachments.some(({ stagingPath, readOnly }) => stagingPath !== "" && !readOnly);
   const unclean = mounted || filesystem?.unclean === true;
   const content = { mode, filesystem: filesystem && { ...filesystem, unclean }, zfsOptions, volblocksize: zfsOptions["volblocksize"] ?? "" };
-  const snapshot = { snapshotId: newId("snapshot"), handle: newSnapshotHandle(), volumeId: volume.id, dataset };
+  const snapshot = { snapshotId: taken, handle: newSnapshotHandle(), volumeId: volume.id, dataset };
   return { hostId, pool, dataset, capacityBytes, content, snapshot };
 }
 

@@ -21,7 +21,8 @@ export async function requestDelete(
   allowMissing: boolean,
   snapshotPolicy: SnapshotPolicy = "refuse",
 ): Promise<OperationId | undefined> {
-  const holds = await heldWith(deps, await deps.volumes.find(id), snapshotPolicy);
+  const seen = await deps.volumes.find(id);
+  const holds = seen === undefined ? [] : heldWith(await dependantsOf(deps, seen), snapshotPolicy);
   return deps.operations.submit(
     { subject: `volumes/${id}`, holds, kind: deleteVolume.kind, input: { allowMissing, snapshotPolicy } },
     async (begin, earlier) => {
@@ -35,8 +36,9 @@ export async function requestDelete(
       if (volume.published) {
         throw notNow(volume, "delete", "it is published", "Call UnpublishVolume first.");
       }
-      requireUnchanged(`delete volumes/${id}`, holds, await heldWith(deps, volume, snapshotPolicy));
-      const plan = planFor(volume, await dependantsOf(deps, volume), snapshotPolicy);
+      const dependants = await dependantsOf(deps, volume);
+      requireUnchanged(`delete volumes/${id}`, holds, heldWith(dependants, snapshotPolicy));
+      const plan = planFor(volume, dependants, snapshotPolicy);
       const origin = volume.origin === "" ? {} : { origin: volume.origin };
       return (await begin(deleteVolume, { volumeId: id, ...plan, ...origin })).operation;
     },
@@ -44,9 +46,7 @@ export async function requestDelete(
 }
 
 /** Its snapshots, and the clone that would take them over. */
-async function heldWith(deps: RequestDeps, volume: VolumeRecord | undefined, policy: SnapshotPolicy): Promise<string[]> {
-  if (volume === undefined) return [];
-  const all = await dependantsOf(deps, volume);
+function heldWith(all: readonly Dependant[], policy: SnapshotPolicy): string[] {
   const heir = policy === "promote_clone" ? heirOf(all) : undefined;
   return [...all.map(({ snapshot }) => `snapshots/${snapshot.id}`), ...(heir === undefined ? [] : [`volumes/${heir.clone}`])];
 }

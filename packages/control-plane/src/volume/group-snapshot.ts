@@ -6,7 +6,7 @@ import { deleteGroupSnapshot } from "../workflow/delete-group-snapshot.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
 import { freezesFor } from "./consistency.ts";
 import { inUse } from "./dependants.ts";
-import { refuseHeld } from "./snapshot.ts";
+import { isOfEarlierVolume, refuseHeld } from "./snapshot.ts";
 import { readyVolume, type RequestDeps } from "./volume-requests.ts";
 
 /** A checked CreateGroupSnapshot request. */
@@ -37,7 +37,8 @@ export async function requestCreateGroupSnapshot(deps: RequestDeps, input: Creat
   return deps.operations.submit(request, async (begin) => {
     const existing = await deps.groups.find(id);
     if (existing !== undefined) {
-      if (existing.requestFingerprint === requestFingerprint) return { group: existing, operation: undefined };
+      const same = existing.requestFingerprint === requestFingerprint;
+      if (same && !(await isOfEarlierVolumes(deps, existing))) return { group: existing, operation: undefined };
       throw new StorageError("already_exists", `groupSnapshots/${id} exists, of other volumes or with another consistency`, {
         details: { groupSnapshot: `groupSnapshots/${id}` },
         hint: "Choose another group_snapshot_id, or repeat the request exactly as it was made.",
@@ -64,6 +65,14 @@ export async function requestCreateGroupSnapshot(deps: RequestDeps, input: Creat
     });
     return { group: await deps.groups.get(id), operation };
   });
+}
+
+async function isOfEarlierVolumes(deps: RequestDeps, { snapshotIds }: GroupSnapshotRecord): Promise<boolean> {
+  for (const id of snapshotIds) {
+    const row = await deps.snapshots.find(id);
+    if (row !== undefined && (await isOfEarlierVolume(deps, row))) return true;
+  }
+  return false;
 }
 
 /** `zfs snapshot` is atomic for what it names, and that lies in one pool. */

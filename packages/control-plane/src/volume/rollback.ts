@@ -15,26 +15,26 @@ export interface RollbackInput {
 /** Takes the volume back to one of its snapshots. What would be lost besides what was written is named first. */
 export async function requestRollback(deps: RequestDeps, id: VolumeId, input: RollbackInput): Promise<Answer> {
   const { snapshotId, destroyLater } = input;
-  const holds = await subjects(deps, await readyVolume(deps, id), snapshotId);
+  const holds = subjects(await dependantsOf(deps, await readyVolume(deps, id)), snapshotId);
   return deps.operations.submit({ subject: `volumes/${id}`, holds, kind: rollbackVolume.kind, input }, async (begin, earlier) => {
     const volume = await readyVolume(deps, id);
     // Nothing was done to the volume since: it is as the snapshot is, also when later snapshots have gone with it.
     const before = await earlier();
     if (before?.state === "succeeded") return { volume, operation: before.id };
     const snapshot = await readySnapshot(deps, snapshotId, "snapshot");
-    requireUnchanged(`roll back volumes/${id}`, holds, await subjects(deps, volume, snapshotId));
+    const dependants = await dependantsOf(deps, volume);
+    requireUnchanged(`roll back volumes/${id}`, holds, subjects(dependants, snapshotId));
     refuseStranger(volume, snapshot);
     refuseConnected(volume);
-    const later = laterThan(snapshot, await dependantsOf(deps, volume));
+    const later = laterThan(snapshot, dependants);
     refuseLater(volume, later, destroyLater);
     const destroyed = later.map((one) => one.snapshot.id);
     return runOn(deps, id, begin, rollbackVolume, { volumeId: id, snapshotId, destroyed });
   });
 }
 
-async function subjects(deps: RequestDeps, volume: VolumeRecord, snapshotId: SnapshotId): Promise<string[]> {
-  const rows = await deps.snapshots.ofDataset(volume.hostId, volume.dataset);
-  return [...new Set([snapshotId, ...rows.map((row) => row.id)])].map((row) => `snapshots/${row}`);
+function subjects(dependants: readonly Dependant[], snapshotId: SnapshotId): string[] {
+  return [...new Set([snapshotId, ...dependants.map(({ snapshot }) => snapshot.id)])].map((id) => `snapshots/${id}`);
 }
 
 /** ZFS takes a volume back only to a snapshot that it holds itself: one that a clone has taken over is the clone's. */

@@ -28,7 +28,8 @@ export async function requestCreateSnapshot(deps: RequestDeps, input: CreateSnap
   return deps.operations.submit(request, async (begin) => {
     const existing = await deps.snapshots.find(id);
     if (existing !== undefined) {
-      if (existing.requestFingerprint === requestFingerprint && existing.state === "ready") return { snapshot: existing, operation: undefined };
+      const same = existing.requestFingerprint === requestFingerprint && existing.state === "ready";
+      if (same && !(await isOfEarlierVolume(deps, existing))) return { snapshot: existing, operation: undefined };
       throw taken(existing);
     }
     const volume = await readyVolume(deps, volumeId);
@@ -45,6 +46,12 @@ export async function requestCreateSnapshot(deps: RequestDeps, input: CreateSnap
     });
     return { snapshot: await deps.snapshots.get(id), operation };
   });
+}
+
+/** A volume was deleted and left its snapshots to a clone; one that has its id now never had them. */
+export async function isOfEarlierVolume({ volumes }: Pick<RequestDeps, "volumes">, { volumeId, hostId, dataset }: SnapshotRecord): Promise<boolean> {
+  const volume = await volumes.find(volumeId);
+  return volume !== undefined && (volume.hostId !== hostId || volume.dataset !== dataset);
 }
 
 function taken({ id, volumeId, consistency, state }: SnapshotRecord): StorageError {

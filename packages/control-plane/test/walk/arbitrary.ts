@@ -1,11 +1,12 @@
 import type { FaultEffect } from "@zfsilo/sim-host";
 import * as fc from "fast-check";
 import { walkHosts, walkVolumes, type Call, type CallKind } from "./model.ts";
-import type { Trouble, WalkStep } from "./walk.ts";
+import type { WalkStep } from "./walk.ts";
+import type { Trouble } from "./walker.ts";
 
-const oneOf = <T extends string>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
+export const oneOf = <T extends string>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
 const host = oneOf(...walkHosts);
-const machine = oneOf("hst_give", ...walkHosts);
+export const machine = oneOf("hst_give", ...walkHosts);
 
 /** Upwards more often than down, or a walk would hardly leave the ground. */
 const weights: Readonly<Record<CallKind, number>> = {
@@ -41,7 +42,7 @@ const effect: fc.Arbitrary<FaultEffect> = fc.oneof(
 
 const nth = fc.integer({ min: 1, max: 20 });
 const when = oneOf("before", "after");
-const trouble: fc.Arbitrary<Trouble> = fc.oneof(
+export const trouble: fc.Arbitrary<Trouble> = fc.oneof(
   { weight: 4, arbitrary: fc.constant<Trouble>({ kind: "none" }) },
   { weight: 4, arbitrary: fc.record({ kind: oneOf("fault"), nth, times: fc.integer({ min: 1, max: 4 }), effect }) },
   { weight: 2, arbitrary: fc.record({ kind: oneOf("crash"), nth, when }) },

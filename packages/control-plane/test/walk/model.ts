@@ -1,3 +1,5 @@
+import { refused } from "./walker.ts";
+
 /** What the API promises, in a few lines: a volume's place on the ladder and which calls move it. */
 export const walkHosts = ["hst_take", "hst_tap"] as const;
 export type WalkHost = (typeof walkHosts)[number];
@@ -26,7 +28,6 @@ export interface VolumeModel {
 export type Model = VolumeModel | undefined;
 
 const fresh: VolumeModel = { published: false, grown: false, attached: {} };
-export const refused = Symbol("refused");
 
 /** Where a call leads from a state, or that it must be refused and change nothing. */
 export function after(volume: WalkVolume, model: Model, call: Call): Model | typeof refused {
