@@ -24,6 +24,8 @@ describe("access modes", () => {
     ["block", "SINGLE_NODE_WRITER", plain],
     ["block", "SINGLE_NODE_SINGLE_WRITER", { ...plain, singleUser: true }],
     ["block", "SINGLE_NODE_MULTI_WRITER", plain],
+    ["block", "SINGLE_NODE_READER_ONLY", { ...plain, readOnly: true }],
+    ["block", "MULTI_NODE_READER_ONLY", { ...plain, readOnly: true, multiNode: true }],
     ["block", "MULTI_NODE_MULTI_WRITER", { ...plain, multiNode: true }],
   ] as const)("%s %s", (kind, mode, use) => {
     expect(parseCapability(capability(kind, mode))).toMatchObject({ kind: kind === "mount" ? "filesystem" : "block", ...use });
@@ -33,9 +35,7 @@ describe("access modes", () => {
     ["mount", "MULTI_NODE_READER_ONLY", "lost when two machines mount them"],
     ["mount", "MULTI_NODE_SINGLE_WRITER", "lost when two machines mount them"],
     ["mount", "MULTI_NODE_MULTI_WRITER", "lost when two machines mount them"],
-    ["block", "SINGLE_NODE_READER_ONLY", "can still be written"],
-    ["block", "MULTI_NODE_READER_ONLY", "can still be written"],
-    ["block", "MULTI_NODE_SINGLE_WRITER", "cannot be enforced"],
+    ["block", "MULTI_NODE_SINGLE_WRITER", "caches know nothing"],
     ["block", "UNKNOWN", "access_mode: is required"],
   ] as const)("refuses %s %s with its reason", (kind, mode, reason) => {
     expect(() => parseCapability(capability(kind, mode))).toThrow(reason);

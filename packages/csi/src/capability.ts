@@ -10,6 +10,7 @@ export interface VolumeUse {
   readonly fsType: string;
   /** Without `ro` and `rw`. */
   readonly mountOptions: readonly string[];
+  /** Of a filesystem: it is mounted read-only. Of raw block: the target refuses writes. */
   readonly readOnly: boolean;
   readonly multiNode: boolean;
   /** At most one target path on the node. */
@@ -25,16 +26,15 @@ interface AccessMode {
 }
 
 const sharedFilesystem = "ext4 and xfs are lost when two machines mount them, and a reader beside a writer sees garbage";
-const readOnlyBlock = "a device node that is bound read-only can still be written";
-const oneWriterAmongMany = "which of the nodes is the writer cannot be enforced";
+const oneWriterAmongMany = "the readers' caches know nothing of what the writer changes";
 
 /** What each access mode of the spec means here. */
 export const accessModes = {
   SINGLE_NODE_WRITER: {},
   SINGLE_NODE_SINGLE_WRITER: { singleUser: true },
   SINGLE_NODE_MULTI_WRITER: {},
-  SINGLE_NODE_READER_ONLY: { readOnly: true, refused: { block: readOnlyBlock } },
-  MULTI_NODE_READER_ONLY: { readOnly: true, multiNode: true, refused: { filesystem: sharedFilesystem, block: readOnlyBlock } },
+  SINGLE_NODE_READER_ONLY: { readOnly: true },
+  MULTI_NODE_READER_ONLY: { readOnly: true, multiNode: true, refused: { filesystem: sharedFilesystem } },
   MULTI_NODE_SINGLE_WRITER: { multiNode: true, refused: { filesystem: sharedFilesystem, block: oneWriterAmongMany } },
   MULTI_NODE_MULTI_WRITER: { multiNode: true, refused: { filesystem: sharedFilesystem } },
 } as const satisfies Record<Exclude<keyof typeof Mode, "UNKNOWN">, AccessMode>;

@@ -32,6 +32,12 @@ export function misuse(volume: Volume, use: VolumeUse): string | undefined {
   return undefined;
 }
 
+/** CSI spec, error tables: what does not fit is ALREADY_EXISTS where the volume is in use in another way, else INVALID_ARGUMENT. */
+export function requireFit(volume: Volume, use: VolumeUse, isInUse: boolean): void {
+  const problem = misuse(volume, use);
+  if (problem !== undefined) throw new StorageError(isInUse ? "already_exists" : "invalid_argument", `volume_capability: ${problem}`);
+}
+
 /** Ids of the nodes that may use it. */
 export function publishedNodes(volume: Volume): string[] {
   return volume.attachments.map(({ host }) => idOf(host));

@@ -1,7 +1,7 @@
 import { readRaw, writeRaw } from "./content.ts";
 import { KernelError } from "./failure.ts";
 import { liveSession } from "./iscsi/nexus.ts";
-import { mappedBackstore } from "./lio/view.ts";
+import { isWriteProtected, mappedBackstore } from "./lio/view.ts";
 import type { Machine } from "./machine.ts";
 import type { DeviceDoc, MountDoc } from "./model.ts";
 import { findDataset } from "./zfs/datasets.ts";
@@ -13,6 +13,8 @@ export interface OpenDevice {
   /** Undefined: LIO's null device, which stands in for a LUN 0 that is no longer mapped. */
   readonly content: string | undefined;
   readonly size: bigint;
+  /** The kernel takes no writes (`rejected`), or the target refuses those it gets (`refused`). */
+  readonly protection?: "rejected" | "refused";
 }
 
 /** How much of LIO's null device reads as zeros, with success, before the first error (seen on kernel 6.1). */
@@ -107,7 +109,9 @@ export function openDevice(machine: Machine, name: string): OpenDevice {
   if (content === undefined) throw new KernelError("EIO", name);
   // Until a rescan the initiator goes by the size it knows; beyond a shrunk backstore there is nothing.
   const known = BigInt(device.size);
-  return { machine, name, content, size: known < size ? known : size };
+  const refused = isWriteProtected(target, session.target, session.tpgt, session.initiator, device.lun);
+  const protection = device.readOnly === true ? "rejected" : refused ? "refused" : undefined;
+  return { machine, name, content, size: known < size ? known : size, ...(protection && { protection }) };
 }
 
 export function readDevice(device: OpenDevice, length: number): Buffer {
@@ -119,7 +123,9 @@ export function readDevice(device: OpenDevice, length: number): Buffer {
 
 /** Writes at the start of a device. A volume that finds no space is an I/O error to an initiator, ENOSPC locally. */
 export function writeDevice(device: OpenDevice, data: Buffer): void {
-  if (device.content === undefined) throw new KernelError("EIO", device.name);
+  // sd_open (drivers/scsi/sd.c): a write-protected disk is not opened for writing. What still is written fails at the target.
+  if (device.protection === "rejected") throw new KernelError("EROFS", device.name);
+  if (device.content === undefined || device.protection === "refused") throw new KernelError("EIO", device.name);
   if (BigInt(data.length) > device.size) throw new KernelError("ENOSPC", device.name);
   try {
     writeRaw(device.machine.model, device.content, data);

@@ -106,6 +106,8 @@ export interface DiskDevice extends DeviceCommon {
   serial: string;
   /** As last scanned. */
   size: string;
+  /** The target said "write protected" when it was last scanned. False when absent. */
+  readOnly?: boolean;
   /** The session is logged out, but something still has the disk open: every access is EIO. */
   gone: boolean;
 }

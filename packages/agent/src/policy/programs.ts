@@ -99,7 +99,10 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
       paths: { 0: "device" },
     },
   ],
-  e2fsck: [{ flags: ["-p", "-f"], required: ["-p"], operands: [path], paths: { 0: "device" } }],
+  e2fsck: [
+    { flags: ["-p", "-f"], required: ["-p"], operands: [path], paths: { 0: "device" } },
+    { flags: ["-n"], required: ["-n"], operands: [path], paths: { 0: "device" } },
+  ],
   xfs_repair: [{ flags: ["-n"], required: ["-n"], operands: [path], paths: { 0: "device" } }],
   xfs_admin: [{ options: { "-U": /^(?:generate|[0-9a-f-]{36})$/i }, flags: ["-u"], operands: [path], paths: { 0: "device" } }],
   tune2fs: [{ options: { "-U": uuid }, required: ["-U"], operands: [path], paths: { 0: "device" } }],

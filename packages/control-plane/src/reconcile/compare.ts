@@ -20,6 +20,7 @@ export const differenceReasons = [
   "TARGET_INCOMPLETE",
   "TARGET_UNEXPECTED",
   "INITIATOR_SHUT_OUT",
+  "WRITE_PROTECTION_WRONG",
   "INITIATOR_UNEXPECTED",
   "SESSION_MISSING",
   "SESSION_DOWN",
@@ -99,6 +100,10 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
   const missing = missingOfExport(volume, lio);
   if (missing.length > 0) found.push(at("TARGET_INCOMPLETE", volume.targetName, `without ${missing.join(", ")}`));
   for (const iqn of shutOutOf(volume, lio)) found.push(at("INITIATOR_SHUT_OUT", iqn, "no ACL with a mapped LUN and its credentials"));
+  for (const { initiatorIqn, writeProtected } of wronglyProtectedOf(volume, lio)) {
+    const [expected, observed] = writeProtected ? ["may only read", "may write"] : ["may write", "may only read"];
+    found.push(at("WRITE_PROTECTION_WRONG", `${initiatorIqn} ${expected}`, `it ${observed}`));
+  }
   const entitled = new Set(volume.attachments.map(({ initiatorIqn }) => initiatorIqn));
   for (const { iqn } of lio.initiators) {
     if (!entitled.has(iqn)) found.push({ ...at("INITIATOR_UNEXPECTED", "no ACL", iqn), initiatorIqn: iqn });
@@ -127,6 +132,14 @@ export function shutOutOf(volume: VolumeRecord, lio: LioExport): string[] {
       return found?.mappedLun === undefined || found.userid !== chap?.userid;
     })
     .map(({ initiatorIqn }) => initiatorIqn);
+}
+
+/** Attachments whose initiator may do another thing at the target than is recorded. */
+export function wronglyProtectedOf({ attachments }: VolumeRecord, { initiators }: LioExport): AttachmentRecord[] {
+  return attachments.filter(({ initiatorIqn, writeProtected }) => {
+    const seen = initiators.find(({ iqn }) => iqn === initiatorIqn)?.writeProtected;
+    return seen !== undefined && seen !== writeProtected;
+  });
 }
 
 function compareAttachment(volume: VolumeRecord, attachment: AttachmentRecord, seen: Observation): Difference[] {

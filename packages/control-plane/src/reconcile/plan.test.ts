@@ -33,6 +33,7 @@ describe("what is done about one difference alone", () => {
     TARGET_INCOMPLETE: [atTarget("TARGET_INCOMPLETE"), "restore-export"],
     TARGET_UNEXPECTED: [atTarget("TARGET_UNEXPECTED"), /^left: .*PublishVolume/],
     INITIATOR_SHUT_OUT: [atTarget("INITIATOR_SHUT_OUT"), "restore-export"],
+    WRITE_PROTECTION_WRONG: [atTarget("WRITE_PROTECTION_WRONG"), "restore-export"],
     INITIATOR_UNEXPECTED: [atTarget("INITIATOR_UNEXPECTED", { initiatorIqn: "iqn.a" }), "shut-out iqn.a"],
     SESSION_MISSING: [atInitiator("SESSION_MISSING"), "restore-session hst_take"],
     SESSION_DOWN: [atInitiator("SESSION_DOWN"), "restore-session hst_take"],

@@ -126,6 +126,7 @@ function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn }:
     case "TARGET_MISSING":
     case "TARGET_INCOMPLETE":
     case "INITIATOR_SHUT_OUT":
+    case "WRITE_PROTECTION_WRONG":
       return { kind: "restore-export" };
     case "INITIATOR_UNEXPECTED":
       return { kind: "shut-out", initiatorIqn: initiatorIqn ?? "" };

@@ -104,7 +104,7 @@ export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeSe
     async connectVolume(request, context) {
       const id = parseVolumeName(request.name, "name");
       const host = parseHostName(request.host, "host");
-      return create(ConnectVolumeResponseSchema, await answer(requestConnect(deps, id, host), context));
+      return create(ConnectVolumeResponseSchema, await answer(requestConnect(deps, id, host, request.readOnly), context));
     },
 
     async disconnectVolume(request, context) {

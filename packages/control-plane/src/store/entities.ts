@@ -72,6 +72,7 @@ export interface AttachmentRow {
   chap: string;
   generation: number;
   created_at: string;
+  write_protected: number;
 }
 
 export interface SnapshotRow {
@@ -210,6 +211,7 @@ export const attachmentEntity = new EntitySchema<AttachmentRow>({
     chap: text,
     generation: integer,
     created_at: text,
+    write_protected: integer,
   },
 });
 

@@ -207,6 +207,8 @@ export interface AttachmentRecord {
   readonly chap: ChapRecord | undefined;
   readonly generation: number;
   readonly createdAt: Date;
+  /** The target refuses its writes. */
+  readonly writeProtected: boolean;
 }
 
 /** What a snapshot promises about the data in it. */

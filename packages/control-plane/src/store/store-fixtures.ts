@@ -166,6 +166,7 @@ export function attachmentRecord(volume: string, host: string, over: Partial<Att
     readOnly: false,
     targetPaths: [],
     readOnlyPaths: [],
+    writeProtected: false,
     chap: undefined,
     generation: 1,
     createdAt,

@@ -123,6 +123,7 @@ export function attachmentRow(attachment: AttachmentRecord, box: SecretBox): Att
     chap: chap === undefined ? "" : box.seal(JSON.stringify(clearChap(chap)), ownerOf(volumeId, hostId)),
     generation: attachment.generation,
     created_at: attachment.createdAt.toISOString(),
+    write_protected: boolColumn(attachment.writeProtected),
   };
 }
 
@@ -140,6 +141,7 @@ function attachmentFrom(row: AttachmentRow, box: SecretBox): AttachmentRecord {
     chap: row.chap === "" ? undefined : chapFrom(box.open(row.chap, ownerOf(row.volume_id, row.host_id))),
     generation: row.generation,
     createdAt: new Date(row.created_at),
+    writeProtected: row.write_protected === 1,
   };
 }
 

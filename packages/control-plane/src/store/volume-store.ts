@@ -34,6 +34,7 @@ const attachmentColumns = [
   "chap",
   "generation",
   "created_at",
+  "write_protected",
 ] as const satisfies readonly (keyof AttachmentRow)[];
 const joined = attachmentColumns.map((column) => `a.${column} as a_${column}`).join(", ");
 const inOrderOfCreation = "a.created_at, a.generation, a.host_id";

@@ -1,7 +1,7 @@
 import { parseIqn } from "@zfsilo/host";
 import type { HostId, VolumeId } from "@zfsilo/lib";
 import type { Scope } from "../reconcile/apply.ts";
-import type { HostRecord, VolumeRecord } from "../store/model.ts";
+import type { AttachmentRecord, HostRecord, VolumeRecord } from "../store/model.ts";
 import { connectVolume } from "../workflow/connect-volume.ts";
 import { disconnectVolume } from "../workflow/disconnect-volume.ts";
 import type { Answer } from "./answer.ts";
@@ -9,11 +9,13 @@ import { sessionIsThere } from "./read-back.ts";
 import { isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
-export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: HostId): Promise<Answer> {
-  return onVolume(deps, connectVolume.kind, id, { hostId }, async (volume, begin) => {
+export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: HostId, readOnly: boolean): Promise<Answer> {
+  return onVolume(deps, connectVolume.kind, id, { hostId, readOnly }, async (volume, begin) => {
     const host = await hostInRole(deps, hostId, "initiator", "host");
     if (!volume.published) throw notNow(volume, "connect", "it is not published", "Call PublishVolume first.");
-    if (volume.attachments.some((attachment) => attachment.hostId === hostId)) {
+    const attachment = volume.attachments.find((candidate) => candidate.hostId === hostId);
+    if (attachment !== undefined) {
+      requireSameAccess(volume, attachment, readOnly);
       if (isSound(volume) && (await sessionIsThere(deps, volume, hostId))) return alreadySo(volume);
       return repairFor(deps, volume, begin, onlyConnection(volume, hostId));
     }
@@ -25,6 +27,7 @@ export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: Ho
       hostId,
       initiatorIqn,
       generation: volume.generation + 1,
+      readOnly,
     });
   });
 }
@@ -55,6 +58,13 @@ export async function requestDisconnect(
 function onlyConnection(volume: VolumeRecord, hostId: HostId): Scope {
   const here = onHosts(volume, hostId);
   return (difference) => here(difference) && !difference.reason.endsWith("_MOUNT_MISSING");
+}
+
+/** What an initiator has cached and mounted was made for the access it had: that never changes beneath it. */
+function requireSameAccess(volume: VolumeRecord, { hostId, writeProtected }: AttachmentRecord, readOnly: boolean): void {
+  if (writeProtected === readOnly) return;
+  const how = writeProtected ? "read-only" : "for writing";
+  throw notNow(volume, "connect", `it is connected to hosts/${hostId} ${how}`, "Call DisconnectVolume first.");
 }
 
 /** A filesystem that two kernels mount is lost. Raw block may be shared by software that knows how. */

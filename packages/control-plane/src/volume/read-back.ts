@@ -1,6 +1,6 @@
 import { parseHostPath, parseIqn } from "@zfsilo/host";
 import type { HostId } from "@zfsilo/lib";
-import { missingOfExport, shutOutOf } from "../reconcile/compare.ts";
+import { missingOfExport, shutOutOf, wronglyProtectedOf } from "../reconcile/compare.ts";
 import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { findDevice } from "../workflow/connect-volume.ts";
 import { showsDevice } from "../workflow/paths.ts";
@@ -13,7 +13,8 @@ export async function exportIsThere(deps: RequestDeps, volume: VolumeRecord): Pr
   const { lio } = await deps.machines.get(volume.hostId);
   const key = { handle: volume.handle, target: parseIqn(volume.targetName) };
   const found = await lio.findExport(key, noSignal());
-  return found !== undefined && missingOfExport(volume, found).length === 0 && shutOutOf(volume, found).length === 0;
+  if (found === undefined) return false;
+  return [missingOfExport(volume, found), shutOutOf(volume, found), wronglyProtectedOf(volume, found)].every(({ length }) => length === 0);
 }
 
 export async function sessionIsThere(deps: RequestDeps, volume: VolumeRecord, hostId: HostId): Promise<boolean> {

@@ -5,7 +5,7 @@ import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { pathExists } from "../workflow/paths.ts";
 import { requireAttachment } from "../workflow/attachment.ts";
 import { mountVolume } from "../workflow/mount-volume.ts";
-import { stageVolume } from "../workflow/stage-volume.ts";
+import { stageVolume, withoutJournal } from "../workflow/stage-volume.ts";
 import { unmountVolume } from "../workflow/unmount-volume.ts";
 import { unstageVolume } from "../workflow/unstage-volume.ts";
 import type { Answer } from "./answer.ts";
@@ -30,7 +30,11 @@ export async function requestStage(deps: RequestDeps, id: VolumeId, input: Stage
   const stagingPath = await pathOn(deps, hostId, input.stagingPath, "staging_path");
   return onVolume(deps, stageVolume.kind, id, input, async (volume, begin) => {
     const attachment = requireAttachment(volume, hostId);
-    refuseReadOnlyBlock(volume, readOnly);
+    refuseReadOnlyBlock(volume, attachment, readOnly);
+    if (attachment.writeProtected && !readOnly) {
+      throw notNow(volume, "stage", `hosts/${hostId} may only read it`, "Stage it with read_only, or connect it again without.");
+    }
+    refuseWithoutJournal(volume, readOnly);
     if (attachment.stagingPath !== "") {
       requireSame(volume, attachment, "stage", attachment.stagingPath === stagingPath && attachment.readOnly === readOnly);
       if (isSound(volume) && (await stagingIsThere(deps, volume, attachment))) return alreadySo(volume);
@@ -58,12 +62,13 @@ export async function requestMount(deps: RequestDeps, id: VolumeId, input: Mount
   const targetPath = await pathOn(deps, hostId, input.targetPath, "target_path");
   return onVolume(deps, mountVolume.kind, id, input, async (volume, begin) => {
     const attachment = requireAttachment(volume, hostId);
-    refuseReadOnlyBlock(volume, readOnly);
+    refuseReadOnlyBlock(volume, attachment, readOnly);
     if (attachment.stagingPath === "") {
       throw notNow(volume, "mount", `it is not staged on hosts/${hostId}`, "Call StageVolume first.");
     }
     if (attachment.stagingPath === targetPath) throw invalidField("target_path", "is the staging path");
     if (attachment.targetPaths.includes(targetPath)) {
+      requireSameMount(volume, attachment, targetPath, readOnly);
       if (isSound(volume) && (await mountIsThere(deps, volume, hostId, targetPath))) return alreadySo(volume);
       return repairFor(deps, volume, begin, onHosts(volume, hostId));
     }
@@ -107,10 +112,25 @@ async function refuseTaken(deps: RequestDeps, hostId: HostId, path: HostPath, fi
   });
 }
 
-function refuseReadOnlyBlock(volume: VolumeRecord, readOnly: boolean): void {
-  if (volume.mode === "block" && readOnly) {
-    throw invalidField("read_only", "is not available for raw block", "A device node bound read-only can still be written.");
-  }
+function refuseReadOnlyBlock(volume: VolumeRecord, { writeProtected }: AttachmentRecord, readOnly: boolean): void {
+  if (volume.mode === "filesystem" || writeProtected || !readOnly) return;
+  const hint = "A device node bound read-only can still be written. Connect it with read_only.";
+  throw invalidField("read_only", "is not available for raw block that is connected for writing", hint);
+}
+
+/** ext4 would write without a journal, and xfs refuses the mount. */
+function refuseWithoutJournal(volume: VolumeRecord, readOnly: boolean): void {
+  const { filesystem } = volume;
+  if (readOnly || filesystem === undefined || !filesystem.mountOptions.includes(withoutJournal[filesystem.type])) return;
+  const option = withoutJournal[filesystem.type];
+  throw notNow(volume, "stage", `its mount option ${option} is for reading alone`, "Stage it with read_only, or take the option away.");
+}
+
+function requireSameMount(volume: VolumeRecord, { readOnlyPaths }: AttachmentRecord, targetPath: string, readOnly: boolean): void {
+  const isReadOnly = readOnlyPaths.includes(targetPath);
+  if (isReadOnly === readOnly) return;
+  const how = isReadOnly ? "read-only" : "read-write";
+  throw notNow(volume, "mount", `it is mounted at ${targetPath} (${how})`, "Call UnmountVolume first.");
 }
 
 function requireSame(volume: VolumeRecord, attachment: AttachmentRecord, doing: string, same: boolean): void {

@@ -16,6 +16,8 @@ const context = z.object({
   /** Read before the first step, so that shutting the initiator out again never has to ask it. */
   initiatorIqn: z.string(),
   generation: z.number(),
+  /** The target refuses its writes. Journals of before it could have none. */
+  readOnly: z.boolean().default(false),
   device: z.string().optional(),
 });
 
@@ -55,6 +57,7 @@ async function recordAttachment(c: ConnectVolumeContext, { deps }: Io): Promise<
     chap: newChap(volume.authentication),
     generation: c.generation,
     createdAt: new Date(),
+    writeProtected: c.readOnly,
   };
   await deps.volumes.update(c.volumeId, { generation: c.generation });
   await deps.volumes.putAttachment(attachment);
@@ -90,8 +93,12 @@ async function logOut(c: ConnectVolumeContext, { deps, signal }: Io): Promise<vo
 
 async function awaitDevice(c: ConnectVolumeContext, { deps, signal }: Io): Promise<Partial<ConnectVolumeContext>> {
   const volume = await deps.volumes.get(c.volumeId);
-  const { path } = await findDevice(await deps.machines.get(c.hostId), volume, signal);
-  return { device: path };
+  const { path, readOnly } = await findDevice(await deps.machines.get(c.hostId), volume, signal);
+  if (readOnly === c.readOnly) return { device: path };
+  throw new StorageError("precondition", `connect volumes/${c.volumeId}: its disk ${path} ${readOnly ? "is" : "is not"} read-only`, {
+    details: { host: `hosts/${c.hostId}` },
+    hint: "Look at the zvol's readonly property and at the backstore on the target host.",
+  });
 }
 
 async function recordConnected(c: ConnectVolumeContext, { deps }: Io): Promise<undefined> {
@@ -109,6 +116,7 @@ export async function allowInitiator(
     {
       target: parseIqn(volume.targetName),
       initiator: parseIqn(attachment.initiatorIqn),
+      readOnly: attachment.writeProtected,
       ...chapOf(attachment),
     },
     { signal },

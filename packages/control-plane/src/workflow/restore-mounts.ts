@@ -51,12 +51,12 @@ async function isDead({ executor }: Machine, mount: Mount, signal: AbortSignal):
 
 async function mountStaging(c: Context, { deps, signal }: Io): Promise<undefined> {
   const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
-  const { stagingPath, readOnly } = attachment;
+  const { stagingPath, readOnly, writeProtected } = attachment;
   const machine = await deps.machines.get(c.hostId);
   const device = await findDevice(machine, volume, signal);
   if (volume.mode === "filesystem" && stagingPath !== "") {
     await requireOurFilesystem(machine, volume, device.path, signal);
-    await mountFilesystem(machine, volume, { device: device.path, stagingPath, readOnly }, signal);
+    await mountFilesystem(machine, volume, { device: device.path, stagingPath, readOnly, writeProtected }, signal);
     if (!readOnly) await growToDevice(machine, device, requireFilesystem(volume).type, stagingPath, signal);
   }
   if (attachment.device !== device.path) await deps.volumes.updateAttachment(c.volumeId, c.hostId, { device: device.path });

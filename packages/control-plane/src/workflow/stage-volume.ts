@@ -3,7 +3,7 @@ import { StorageError } from "@zfsilo/lib";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import type { Machine } from "../machines/machines.ts";
-import type { VolumeRecord } from "../store/model.ts";
+import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { findAttachment } from "./attachment.ts";
 import { findDevice } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
@@ -47,12 +47,13 @@ async function findOurDevice(c: StageVolumeContext, { deps, signal }: Io): Promi
 }
 
 async function makeFilesystem(c: StageVolumeContext, { deps, signal, log }: Io): Promise<undefined> {
-  const volume = await deps.volumes.get(c.volumeId);
+  const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
   const initiator = await deps.machines.get(c.hostId);
   const device = deviceOf(c);
   if (volume.mode === "block") return;
   const filesystem = requireFilesystem(volume);
   if (!filesystem.formatted) {
+    refuseToMakeOn(volume, attachment);
     const target = await deps.machines.get(volume.hostId);
     const zvol = await getOwnZvol(target, volume, deps, signal);
     const made = await ensureFilesystemMade(initiator, zvol, filesystem, device, { signal, log });
@@ -60,6 +61,14 @@ async function makeFilesystem(c: StageVolumeContext, { deps, signal, log }: Io):
     await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, formatted: true } });
   }
   await requireOurFilesystem(initiator, volume, device, signal);
+}
+
+function refuseToMakeOn({ id }: VolumeRecord, { hostId, writeProtected }: AttachmentRecord): void {
+  if (!writeProtected) return;
+  throw new StorageError("precondition", `stage volumes/${id}: it has no filesystem yet, and hosts/${hostId} may only read it`, {
+    details: { host: `hosts/${hostId}` },
+    hint: "Connect and stage it once for writing.",
+  });
 }
 
 /** What is on the device must be the filesystem we made: anything else is reported, never mounted, never made anew. */
@@ -84,22 +93,30 @@ async function lookAtStagingPath(c: StageVolumeContext, { deps, signal }: Io): P
 }
 
 async function mountStaging(c: StageVolumeContext, { deps, signal }: Io): Promise<undefined> {
-  const volume = await deps.volumes.get(c.volumeId);
+  const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
   if (volume.mode === "block") return;
   const machine = await deps.machines.get(c.hostId);
-  const mount = (): Promise<void> => mountFilesystem(machine, volume, { ...c, device: deviceOf(c) }, signal);
+  const { writeProtected } = attachment;
+  const mount = (): Promise<void> => mountFilesystem(machine, volume, { ...c, device: deviceOf(c), writeProtected }, signal);
   await deps.turns.run(pathTurn(c.hostId, c.stagingPath), mount, signal);
+}
+
+export interface StagingMount {
+  readonly device: string;
+  readonly stagingPath: string;
+  readonly readOnly: boolean;
+  readonly writeProtected: boolean;
 }
 
 /** Checks the volume's filesystem unless it is in use, and mounts it. */
 export async function mountFilesystem(
   machine: Machine,
   volume: VolumeRecord,
-  { device, stagingPath, readOnly }: { readonly device: string; readonly stagingPath: string; readonly readOnly: boolean },
+  { device, stagingPath, readOnly, writeProtected }: StagingMount,
   signal: AbortSignal,
 ): Promise<void> {
   const { type } = requireFilesystem(volume);
-  await checkUnmounted(machine, volume, device, type, signal);
+  await checkUnmounted(machine, volume, { device, writeProtected }, signal);
   const options = mountOptionsOf(volume);
   await machine.mounts.mountDevice({ device, target: parseHostPath(stagingPath), type, options, readOnly }, { signal });
 }
@@ -118,21 +135,33 @@ function mountOptionsOf(volume: VolumeRecord): readonly string[] {
 async function checkUnmounted(
   { mounts, filesystems, devices }: Machine,
   volume: VolumeRecord,
-  device: string,
-  type: FsType,
+  { device, writeProtected }: Pick<StagingMount, "device" | "writeProtected">,
   signal: AbortSignal,
 ): Promise<void> {
+  const { type, mountOptions } = requireFilesystem(volume);
   const block = await devices.find(device, { signal });
   if (block === undefined) {
     throw new StorageError("unavailable", `stage volumes/${volume.id}: its disk ${device} is gone`, { details: { device } });
   }
   if ((await mounts.list({ signal })).some((mount) => showsDevice(mount, block))) return;
-  const { state, output } = await filesystems.check(device, type, { signal });
+  const { state, output } = await filesystems.check(device, type, { signal, readOnly: writeProtected });
+  if (state === "needs_mount" && writeProtected && !mountOptions.includes(withoutJournal[type])) throw needsReplay(volume, device, type);
   if (state !== "damaged") return;
   throw new StorageError("precondition", `stage volumes/${volume.id}: its ${type} is damaged`, {
     cause: new Error(output),
     details: { device },
     hint: "Repair it by hand on the initiator (e2fsck or xfs_repair), or restore a snapshot.",
+  });
+}
+
+/** Mounts what is there without its journal: ext4(5), xfs(5). */
+export const withoutJournal = { ext4: "noload", xfs: "norecovery" } as const satisfies Record<FsType, string>;
+
+/** Without its journal a filesystem may be inconsistent, and what was written last is not in it: nobody decides that but its owner. */
+function needsReplay({ id }: VolumeRecord, device: string, type: FsType): StorageError {
+  return new StorageError("precondition", `stage volumes/${id}: its ${type} has a journal to replay, and its disk is read-only`, {
+    details: { device, reason: "JOURNAL_NOT_REPLAYED" },
+    hint: `Connect and stage it once for writing, or give it the mount option ${withoutJournal[type]}, which shows it as it is.`,
   });
 }
 

@@ -110,7 +110,7 @@ async function onHost(requests: RequestDeps, volume: WalkVolume, call: Extract<C
   const staged = { hostId, stagingPath: stagingPathOf(id), readOnly: false };
   switch (call.kind) {
     case "connect":
-      return requestConnect(requests, id, hostId);
+      return requestConnect(requests, id, hostId, false);
     case "disconnect":
       return requestDisconnect(requests, id, hostId, false);
     case "force-disconnect":

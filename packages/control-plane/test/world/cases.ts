@@ -94,7 +94,15 @@ const plans: readonly Plan[] = [
     kind: "volume.connect",
     on: ["ext4", "block"],
     rung: "published",
-    request: (r) => requestConnect(r, subject, take),
+    request: (r) => requestConnect(r, subject, take, false),
+    leadsTo: "connected",
+  },
+  {
+    name: "connect a reader",
+    kind: "volume.connect",
+    on: ["block"],
+    rung: "published",
+    request: (r) => requestConnect(r, subject, take, true),
     leadsTo: "connected",
   },
   {
@@ -167,7 +175,7 @@ const plans: readonly Plan[] = [
     on: ["ext4"],
     rung: "connected",
     then: powerCut("hst_take"),
-    request: (r) => requestConnect(r, subject, take),
+    request: (r) => requestConnect(r, subject, take, false),
     leadsTo: "connected",
   },
   {
@@ -177,7 +185,7 @@ const plans: readonly Plan[] = [
     rung: "mounted",
     then: async (world) => {
       await powerCut("hst_take")(world);
-      await requestConnect(world.requests, subject, take);
+      await requestConnect(world.requests, subject, take, false);
     },
     request: (r) => requestMount(r, subject, mountInput(subject)),
     leadsTo: "mounted",

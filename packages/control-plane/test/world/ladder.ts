@@ -105,7 +105,7 @@ export async function climb(requests: RequestDeps, id: VolumeId, kind: VolumeKin
   const steps = [
     () => requestCreate(requests, createInput(id, kind), kind === "encrypted" ? encryptionKey : undefined),
     () => requestPublish(requests, id),
-    () => requestConnect(requests, id, take),
+    () => requestConnect(requests, id, take, false),
     () => requestStage(requests, id, stageInput(id)),
     () => requestMount(requests, id, mountInput(id)),
   ];

@@ -22,6 +22,7 @@ const { ControllerServiceCapability_RPC_Type: Rpc } = csi;
 const always = [
   Rpc.CREATE_DELETE_VOLUME,
   Rpc.PUBLISH_UNPUBLISH_VOLUME,
+  Rpc.PUBLISH_READONLY,
   Rpc.LIST_VOLUMES,
   Rpc.LIST_VOLUMES_PUBLISHED_NODES,
   Rpc.GET_VOLUME,

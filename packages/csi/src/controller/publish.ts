@@ -1,12 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { csi, type Volume } from "@zfsilo/api";
+import { csi, type Attachment, type Volume } from "@zfsilo/api";
 import { KeyedMutex, StorageError, type Logger } from "@zfsilo/lib";
 import { parseCapability } from "../capability.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { answered } from "../control-plane-error.ts";
 import { checkId, hostName, idOf, isId, requireText } from "../names.ts";
-import { findVolume, getVolume, misuse, publishedNodes } from "../volume.ts";
+import { findVolume, getVolume, publishedNodes, requireFit } from "../volume.ts";
 
 /** Which nodes may use a volume: its export, and the access and session of each node. */
 export class Publishing {
@@ -24,21 +24,22 @@ export class Publishing {
     requireText(request.volumeId, "volume_id");
     requireText(request.nodeId, "node_id");
     const use = parseCapability(request.volumeCapability);
-    if (request.readonly) {
-      throw new StorageError("invalid_argument", "readonly: is not available: PUBLISH_READONLY is not among the capabilities");
-    }
+    // A filesystem that is only to be mounted read-only stays writable for its node: it may have to be made, or its journal replayed.
+    const readOnly = request.readonly || (use.kind === "block" && use.readOnly);
     await this.#turns.run(
       request.volumeId,
       async () => {
         const volume = await getVolume(this.#controlPlane, request.volumeId, signal);
         const host = hostName(checkId(request.nodeId, "node_id"));
-        const problem = misuse(volume, use);
-        if (problem !== undefined) throw new StorageError("invalid_argument", `volume_capability: ${problem}`);
+        const present = volume.attachments.find((attachment) => attachment.host === host);
+        requireFit(volume, use, present !== undefined);
+        if (present !== undefined) refuseOtherAccess(volume, present, readOnly);
         if (!use.multiNode) refuseSecondNode(volume, request.nodeId);
+        else if (use.readOnly) refuseWriters(volume);
         const { name } = volume;
         await this.#controlPlane.hosts.getHost({ name: host }, { signal });
         await this.#controlPlane.volumes.publishVolume({ name }, { signal });
-        await this.#controlPlane.volumes.connectVolume({ name, host }, { signal });
+        await this.#controlPlane.volumes.connectVolume({ name, host, readOnly }, { signal });
       },
       signal,
     );
@@ -90,6 +91,22 @@ export class Publishing {
     if (volume === undefined || volume.attachments.length > 0) return;
     await this.#controlPlane.volumes.unpublishVolume({ name }, { signal });
   }
+}
+
+/** CSI spec, "ControllerPublishVolume": published to this node in another way is ALREADY_EXISTS. */
+function refuseOtherAccess({ name }: Volume, { host, writeProtected }: Attachment, readOnly: boolean): void {
+  if (writeProtected === readOnly) return;
+  const how = writeProtected ? "read-only" : "for writing";
+  throw new StorageError("already_exists", `${name} is published to ${idOf(host)} ${how}`, { hint: "Unpublish it there first." });
+}
+
+/** MULTI_NODE_READER_ONLY: nobody writes. */
+function refuseWriters(volume: Volume): void {
+  const writer = volume.attachments.find(({ writeProtected }) => !writeProtected);
+  if (writer === undefined) return;
+  throw new StorageError("precondition", `${volume.name} is published to ${idOf(writer.host)} for writing`, {
+    hint: "The access mode allows readers alone.",
+  });
 }
 
 function refuseSecondNode(volume: Volume, nodeId: string): void {

@@ -1,9 +1,9 @@
-import type { csi } from "@zfsilo/api";
+import type { Attachment, csi, Volume } from "@zfsilo/api";
 import { StorageError } from "@zfsilo/lib";
 import { parseCapability } from "../capability.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { requireText } from "../names.ts";
-import { getVolume, misuse } from "../volume.ts";
+import { getVolume, requireFit } from "../volume.ts";
 import { attachmentOf } from "./attachment.ts";
 import { sameOptions } from "./stage.ts";
 
@@ -17,9 +17,9 @@ export async function publishOnNode(
   const targetPath = requireText(request.targetPath, "target_path");
   const use = parseCapability(request.volumeCapability);
   const volume = await getVolume(controlPlane, request.volumeId, signal);
-  const problem = misuse(volume, use);
-  if (problem !== undefined) throw new StorageError("invalid_argument", `volume_capability: ${problem}`);
   const attachment = attachmentOf(volume, host);
+  const isThere = attachment?.targetPaths.includes(targetPath) === true;
+  requireFit(volume, use, isThere);
   const stagedAt = attachment?.stagingPath ?? "";
   if (stagedAt === "" || (request.stagingTargetPath !== "" && stagedAt !== request.stagingTargetPath)) {
     throw new StorageError("precondition", `${volume.name} is not staged at ${request.stagingTargetPath || "any path"} on ${host}`, {
@@ -28,7 +28,8 @@ export async function publishOnNode(
   }
   // A bind mount shows the filesystem as it was mounted: options of its own it has none but read-only.
   if (!sameOptions(volume, use)) {
-    throw new StorageError("invalid_argument", "volume_capability.mount.mount_flags: are not those it was staged with");
+    const reason = isThere ? "already_exists" : "invalid_argument";
+    throw new StorageError(reason, "volume_capability.mount.mount_flags: are not those it was staged with");
   }
   const others = (attachment?.targetPaths ?? []).filter((path) => path !== targetPath);
   if (use.singleUser && others.length > 0) {
@@ -37,5 +38,14 @@ export async function publishOnNode(
     });
   }
   const readOnly = request.readonly || use.readOnly;
+  if (isThere) refuseOtherMount(volume, attachment, targetPath, readOnly);
   await controlPlane.volumes.mountVolume({ name: volume.name, host, targetPath, readOnly }, { signal });
+}
+
+/** CSI spec, "NodePublishVolume": at the same path in another way is ALREADY_EXISTS. */
+function refuseOtherMount({ name }: Volume, { readOnlyTargetPaths }: Attachment, targetPath: string, readOnly: boolean): void {
+  const isReadOnly = readOnlyTargetPaths.includes(targetPath);
+  if (isReadOnly === readOnly) return;
+  const how = isReadOnly ? "read-only" : "for writing";
+  throw new StorageError("already_exists", `${name} is published at ${targetPath} ${how}`, { hint: "Unpublish it there first." });
 }

@@ -3,7 +3,7 @@ import { StorageError } from "@zfsilo/lib";
 import { parseCapability, type VolumeUse } from "../capability.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { requireText } from "../names.ts";
-import { getVolume, misuse } from "../volume.ts";
+import { getVolume, requireFit } from "../volume.ts";
 import { attachmentOf } from "./attachment.ts";
 
 export async function stageOnNode(
@@ -16,11 +16,11 @@ export async function stageOnNode(
   const stagingPath = requireText(request.stagingTargetPath, "staging_target_path");
   const use = parseCapability(request.volumeCapability);
   const volume = await getVolume(controlPlane, request.volumeId, signal);
-  const problem = misuse(volume, use);
-  if (problem !== undefined) throw new StorageError("invalid_argument", `volume_capability: ${problem}`);
+  requireFit(volume, use, attachmentOf(volume, host)?.stagingPath === stagingPath);
   const { name } = volume;
+  const readOnly = isReadOnly(volume, host, use);
   if (isStagedAlready(volume, host, stagingPath, use)) {
-    await controlPlane.volumes.stageVolume({ name, host, stagingPath, readOnly: use.readOnly }, { signal });
+    await controlPlane.volumes.stageVolume({ name, host, stagingPath, readOnly }, { signal });
     return;
   }
   if (use.kind === "filesystem" && !sameOptions(volume, use)) {
@@ -30,14 +30,19 @@ export async function stageOnNode(
       { signal },
     );
   }
-  await controlPlane.volumes.stageVolume({ name, host, stagingPath, readOnly: use.readOnly }, { signal });
+  await controlPlane.volumes.stageVolume({ name, host, stagingPath, readOnly }, { signal });
+}
+
+/** What was published read-only can only be staged so. */
+function isReadOnly(volume: Volume, host: string, use: VolumeUse): boolean {
+  return use.readOnly || attachmentOf(volume, host)?.writeProtected === true;
 }
 
 /** CSI spec, "NodeStageVolume": at the same path in another way is ALREADY_EXISTS. */
 function isStagedAlready(volume: Volume, host: string, stagingPath: string, use: VolumeUse): boolean {
   const attachment = attachmentOf(volume, host);
   if (attachment === undefined || attachment.stagingPath !== stagingPath) return false;
-  if (attachment.readOnly === use.readOnly && sameOptions(volume, use)) return true;
+  if (attachment.readOnly === isReadOnly(volume, host, use) && sameOptions(volume, use)) return true;
   throw new StorageError("already_exists", `${volume.name} is staged at ${stagingPath} with other mount options`, {
     hint: "Unstage it first.",
   });

@@ -67,7 +67,7 @@ function loginCases(current: CurrentLab): void {
     expect((await iscsi.login(record, o)).sid).toBe(session.sid);
     expect(await iscsi.listSessions(o)).toHaveLength(1);
     expect((await lio.findExport(volume.spec, o))?.initiators).toEqual([
-      { iqn: lab.world.initiatorIqn, mappedLun: 0, session: "active", userid: chap.userid },
+      { iqn: lab.world.initiatorIqn, mappedLun: 0, writeProtected: false, session: "active", userid: chap.userid },
     ]);
     expect((await lio.listExports(o))[0]?.initiators[0]?.session).toBe("active");
   });

@@ -137,7 +137,7 @@ function initiatorCases(current: CurrentLab): void {
     const first = lab.newChap(true);
     await lio.ensureInitiator({ target: spec.target, initiator, chap: first }, o);
     await lio.ensureInitiator({ target: spec.target, initiator, chap: first }, o);
-    const admitted = { iqn: initiator, mappedLun: 0, session: "none", userid: first.userid };
+    const admitted = { iqn: initiator, mappedLun: 0, writeProtected: false, session: "none", userid: first.userid };
     expect((await lio.findExport(spec, o))?.initiators).toEqual([admitted]);
     const second = lab.newChap();
     await lio.ensureInitiator({ target: spec.target, initiator, chap: second }, o);
@@ -155,7 +155,7 @@ function initiatorCases(current: CurrentLab): void {
     expect(await refusal(lio.ensureInitiator({ target: strict.spec.target, initiator }, o))).toBe("precondition");
     const open = await lab.exported({ authentication: false });
     await lio.ensureInitiator({ target: open.spec.target, initiator }, o);
-    expect((await lio.findExport(open.spec, o))?.initiators).toEqual([{ iqn: initiator, mappedLun: 0, session: "none" }]);
+    expect((await lio.findExport(open.spec, o))?.initiators).toEqual([{ iqn: initiator, mappedLun: 0, writeProtected: false, session: "none" }]);
   });
 
   it("refuses to admit to an export that is not there; to fence off it is done", async () => {

@@ -18,6 +18,7 @@ import { poolContract } from "./pools.ts";
 import { rangeContract } from "./ranges.ts";
 import { snapshotContract } from "./snapshots.ts";
 import type { HostWorld } from "./world.ts";
+import { writeProtectContract } from "./write-protect.ts";
 import { zfsContract } from "./zfs.ts";
 
 /**
@@ -62,6 +63,7 @@ export function hostContract(name: string, make: () => Promise<HostWorld>): void
     lioPartialContract(current);
     iscsiContract(current);
     fenceContract(current);
+    writeProtectContract(current);
     filesystemContract(current);
     mountContract(current);
     freezeContract(current);

@@ -2,8 +2,6 @@
 const byName: Readonly<Record<string, string>> = {
   "should fail when publishing more volumes than the node max attach limit":
     "no node has a limit here unless its operator sets one, and csi-sanity runs the spec only when told that there is one",
-  "should fail when the volume is already published but is incompatible":
-    "it publishes read-only, and PUBLISH_READONLY is not offered: nodes mount read-only instead",
 };
 
 /** Methods and capabilities that version 1.13 of CSI added, as csi-sanity names them when it skips. */

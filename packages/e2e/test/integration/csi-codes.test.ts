@@ -123,8 +123,9 @@ describe("publishing", () => {
     expect(await publish(alone, node, blockCapability())).toBe("Ok");
     expect(await publish(alone, node, blockCapability())).toBe("Ok");
     expect(await publish(alone, "hst_tap", blockCapability())).toBe("FailedPrecondition");
-    expect(await publish(alone, node, mount)).toBe("InvalidArgument");
-    expect(await publish(alone, node, blockCapability(), { readonly: true })).toBe("InvalidArgument");
+    expect(await publish(alone, node, mount)).toBe("AlreadyExists");
+    expect(await publish(alone, "hst_tap", mount)).toBe("InvalidArgument");
+    expect(await publish(alone, node, blockCapability(), { readonly: true })).toBe("AlreadyExists");
     expect(await publish(alone, "no node", blockCapability())).toBe("NotFound");
     expect(await publish("no volume", node, blockCapability())).toBe("NotFound");
     expect(await codeOf(driver.controller.deleteVolume({ volumeId: alone }))).toBe("FailedPrecondition");
@@ -186,12 +187,18 @@ describe("the node's calls", () => {
     expect(await stage(single)).toBe("Ok");
     expect(await stage(mountCapability("ext4", "SINGLE_NODE_SINGLE_WRITER", ["noatime", "ro"]))).toBe("AlreadyExists");
     expect(await stage(mountCapability("ext4"))).toBe("AlreadyExists");
+    expect(await stage(blockCapability())).toBe("AlreadyExists");
     expect(await stage(single, "/mnt/elsewhere")).toBe("FailedPrecondition");
     expect(await publish(targetPath)).toBe("Ok");
     expect(await publish(targetPath)).toBe("Ok");
     expect(await publish("/mnt/second")).toBe("FailedPrecondition");
     expect(await publish("/etc/pod")).toBe("FailedPrecondition");
-    expect(await publish(targetPath, mountCapability("ext4", "SINGLE_NODE_SINGLE_WRITER", ["nodev"]))).toBe("InvalidArgument");
+    const otherFlags = mountCapability("ext4", "SINGLE_NODE_WRITER", ["nodev"]);
+    expect(await publish("/mnt/second", otherFlags)).toBe("InvalidArgument");
+    for (const other of [otherFlags, mountCapability("xfs"), blockCapability(), mountCapability("ext4", "SINGLE_NODE_READER_ONLY", ["noatime"])]) {
+      expect(await publish(targetPath, other)).toBe("AlreadyExists");
+    }
+    expect(await publish(targetPath, single, { readonly: true })).toBe("AlreadyExists");
 
     const { usage } = await driver.node.nodeGetVolumeStats({ volumeId, volumePath: targetPath });
     expect(usage.map(({ unit, total }) => ({ unit, some: total > 0n }))).toEqual([

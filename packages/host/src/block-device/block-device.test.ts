@@ -23,7 +23,7 @@ const link = { "/dev/zvol/tank/zfsilo/v1": { link: "../../../zd0" } };
 describe("awaitZvolDevice", () => {
   it("follows the link to the node", async () => {
     const found = await devices(new ScriptedExecutor({ nodes: { ...zd0, ...link } })).awaitZvolDevice(dataset, o);
-    expect(found).toEqual({ name: "zd0", path: "/dev/zd0", sizeBytes: 268435456n, majorMinor: "230:0" });
+    expect(found).toEqual({ name: "zd0", path: "/dev/zd0", sizeBytes: 268435456n, majorMinor: "230:0", readOnly: false });
   });
 
   it("announces the devices that udev made no link for, and no others", async () => {

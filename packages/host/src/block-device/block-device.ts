@@ -13,6 +13,8 @@ export interface BlockDevice {
   readonly sizeBytes: Bytes;
   /** `8:16`, as mountinfo shows it. */
   readonly majorMinor: string;
+  /** As `blockdev --getro` tells it. */
+  readonly readOnly: boolean;
 }
 
 export interface BlockDeviceOptions {
@@ -104,19 +106,20 @@ export class BlockDevices {
   /** Undefined when the node or its entry in sysfs is not there. `path` must be the node itself. */
   async find(path: string, o: CallOptions): Promise<BlockDevice | undefined> {
     const name = nameOf(path);
-    const [node, size, number] = await this.#executor.files(
+    const [node, size, number, ro] = await this.#executor.files(
       [
         // EINVAL: it is there and no link, the answer we hope for.
         { op: "readlink", path, tolerate: ["EINVAL", "ENOENT", "ENOTDIR"] },
         { op: "read", path: `/sys/class/block/${name}/size`, tolerate: ["ENOENT"] },
         { op: "read", path: `/sys/class/block/${name}/dev`, tolerate: ["ENOENT"] },
+        { op: "read", path: `/sys/class/block/${name}/ro`, tolerate: ["ENOENT"] },
       ],
       o,
     );
     const sizeText = textOf(size);
     const majorMinor = textOf(number)?.trim();
     if (node?.errno !== "EINVAL" || sizeText === undefined || majorMinor === undefined) return undefined;
-    return { name, path, majorMinor, sizeBytes: sectors(sizeText) };
+    return { name, path, majorMinor, sizeBytes: sectors(sizeText), readOnly: textOf(ro)?.trim() === "1" };
   }
 
   /** Waits until a SCSI disk has at least this size, making the kernel ask the target again. */

@@ -75,15 +75,20 @@ export class Filesystems {
     }
   }
 
-  /** Checks an unmounted filesystem. ext4 gets its journal and safe repairs; xfs is only looked at, its log replays at mount. */
-  async check(device: string, type: FsType, o: CallOptions): Promise<CheckResult> {
+  /**
+   * Checks an unmounted filesystem. ext4 gets its journal and safe repairs; xfs is only looked at, its log replays at mount. A
+   * read-only device is only looked at, too: one with a journal to replay is `needs_mount`.
+   */
+  async check(device: string, type: FsType, { readOnly = false, ...o }: CallOptions & { readonly readOnly?: boolean }): Promise<CheckResult> {
     requireDevice(device);
-    const argv: Argv = type === "ext4" ? ["e2fsck", "-p", device] : ["xfs_repair", "-n", device];
+    const argv: Argv = type === "ext4" ? ["e2fsck", readOnly ? "-n" : "-p", device] : ["xfs_repair", "-n", device];
     const result = await this.#tool.exit(argv, withTimeout(o, checkTimeoutMs));
     const said = `${result.stdout}\n${result.stderr}`.trim();
     const output = said.slice(-4096);
     // What -n finds beside a log that it did not replay may be nothing, whatever it exits with (xfsprogs 6.1): the mount replays it.
     if (type === "xfs" && said.includes("ignored because the -n option was used")) return { state: "needs_mount", output };
+    // So does e2fsck -n (e2fsprogs 1.47.0), and calls what the journal would have mended an inconsistency.
+    if (type === "ext4" && said.includes("skipping journal recovery")) return { state: "needs_mount", output };
     // The exit of e2fsck is a sum of bits: 1 and 2 repaired, 4 damage left, 8 and up could not run (e2fsck(8)).
     // xfs_repair -n: 1 damage found, 2 a dirty log (xfs_repair(8)).
     const states: Readonly<Record<number, CheckResult["state"]>> =

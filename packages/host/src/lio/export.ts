@@ -12,6 +12,8 @@ export interface LioInitiator {
   readonly iqn: string;
   /** The LUN number it sees, undefined when no LUN is linked to its ACL. */
   readonly mappedLun?: number;
+  /** The target refuses what it writes there; undefined as long as no LUN is linked. */
+  readonly writeProtected?: boolean;
   readonly session: "active" | "none";
   /** The CHAP user it must present. */
   readonly userid?: string;

@@ -248,14 +248,25 @@ describe("initiators", () => {
     await new LioTarget(executor).ensureInitiator({ target, initiator, chap }, o);
     expect(mutations(executor)).toEqual([
       `mkdir ${A}`,
+      `mkdir ${A}/lun_0`,
+      `symlink ${A}/lun_0/lun -> ${G}/lun/lun_0`,
+      `write ${A}/lun_0/write_protect 0`,
       `write ${A}/auth/userid user1`,
       `write ${A}/auth/password [secret]`,
       `write ${A}/auth/userid_mutual NULL`,
       `write ${A}/auth/password_mutual [secret]`,
-      `mkdir ${A}/lun_0`,
-      `symlink ${A}/lun_0/lun -> ${G}/lun/lun_0`,
     ]);
     expect(executor.batches).toHaveLength(1);
+  });
+
+  it("lets one read alone, and looks whether the target has understood", async () => {
+    const readers = { ...admitted, [`${A}/lun_0/write_protect`]: "1\n" };
+    const executor = new ScriptedExecutor({ nodes: readers });
+    await new LioTarget(executor).ensureInitiator({ target, initiator, chap, readOnly: true }, o);
+    expect(mutations(executor)).toContain(`write ${A}/lun_0/write_protect 1`);
+    const deaf = new ScriptedExecutor({ nodes: admitted });
+    const work = new LioTarget(deaf).ensureInitiator({ target, initiator, chap, readOnly: true }, o);
+    await expect(work).rejects.toMatchObject({ reason: "internal" });
   });
 
   it.each([

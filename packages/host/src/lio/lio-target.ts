@@ -24,6 +24,8 @@ export interface InitiatorSpec {
   readonly target: Iqn;
   readonly initiator: Iqn;
   readonly chap?: Chap;
+  /** The target answers its writes with "write protected", and its disk is read-only. Default false. */
+  readonly readOnly?: boolean;
 }
 
 /** E512 is ERESTARTSYS leaking out of LIO while other volumes are being made (hosts.md): passes within a second. */
@@ -125,25 +127,31 @@ export class LioTarget {
     if (exportOf(key, state) !== undefined) throw this.#error("internal", `${doing}: part of it is still there`);
   }
 
-  /** Lets one initiator in: ACL, credentials, mapped LUN. Repeating it with other credentials changes them. */
-  async ensureInitiator({ target, initiator, chap }: InitiatorSpec, o: CallOptions): Promise<void> {
+  /**
+   * Lets one initiator in: ACL, mapped LUN, credentials. Repeating it with other credentials changes them. Those come last: a mapped
+   * LUN is writable from its link on until it is protected (target_core_fabric_configfs.c), and with CHAP nobody is in before.
+   */
+  async ensureInitiator({ target, initiator, chap, readOnly = false }: InitiatorSpec, o: CallOptions): Promise<void> {
     if (chap !== undefined) requireChap(chap);
     const doing = `admit ${initiator} to ${target}`;
     const acl = aclPath(target, initiator);
     const tpg = tpgPath(target);
     const operations: FileOperation[] = [
       { op: "mkdir", path: acl, tolerate: ["EEXIST"] },
-      ...(chap === undefined ? [] : credentialWrites(acl, chap)),
       { op: "mkdir", path: `${acl}/lun_0`, tolerate: ["EEXIST"] },
       { op: "symlink", path: `${acl}/lun_0/${mappedLinkName}`, target: lunPath(target), tolerate: ["EEXIST"] },
+      { op: "write", path: `${acl}/lun_0/write_protect`, content: readOnly ? "1" : "0" },
+      ...(chap === undefined ? [] : credentialWrites(acl, chap)),
       { op: "readlink", path: `${acl}/lun_0/${mappedLinkName}` },
+      { op: "read", path: `${acl}/lun_0/write_protect` },
       { op: "read", path: `${acl}/auth/userid` },
       { op: "read", path: `${acl}/info` },
       { op: "read", path: `${tpg}/attrib/authentication` },
       { op: "read", path: `${tpg}/enable` },
     ];
     const results = await this.#retried(doing, operations, o);
-    const [userid, , authentication, enabled] = results.slice(-4).map((result) => textOf(result)?.trim());
+    const [isProtected, userid, , authentication, enabled] = results.slice(-5).map((result) => textOf(result)?.trim());
+    if (isProtected !== (readOnly ? "1" : "0")) throw this.#error("internal", `${doing}: its write protection does not read back`);
     if (chap !== undefined && userid !== chap.userid) {
       throw this.#error("internal", `${doing}: the CHAP user id does not read back`);
     }

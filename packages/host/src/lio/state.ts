@@ -92,11 +92,12 @@ export function exportOf({ handle, target }: ExportKey, state: LioState): LioExp
   };
 }
 
-export function publicInitiator({ iqn, mappedLun, session, userid }: InitiatorState): LioInitiator {
+export function publicInitiator({ iqn, mappedLun, writeProtected, session, userid }: InitiatorState): LioInitiator {
   return {
     iqn,
     session,
     ...(mappedLun === undefined ? {} : { mappedLun }),
+    ...(writeProtected === undefined ? {} : { writeProtected }),
     ...(userid === undefined ? {} : { userid }),
   };
 }
@@ -132,7 +133,9 @@ export function readInitiators(
       iqn,
       session: (info.get(iqn) ?? "No active").startsWith("No active") ? "none" : "active",
       mappedLunDirectories: luns.map(([path]) => lunDirectoryOf(path)),
-      ...(linked === undefined ? {} : { mappedLun: Number(lunDirectoryOf(linked[0]).slice("lun_".length)) }),
+      ...(linked === undefined
+        ? {}
+        : { mappedLun: Number(lunDirectoryOf(linked[0]).slice("lun_".length)), writeProtected: linked[1].trim() === "1" }),
       // Writing NULL is how LIO is told to forget a user id; it keeps and prints the word.
       ...(user === "" || user === "NULL" ? {} : { userid: user }),
     };

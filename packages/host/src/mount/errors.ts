@@ -11,6 +11,11 @@ export const mountFailures: readonly StderrRule[] = [
     reason: "precondition",
     hint: "The filesystem is damaged, of another type, or an option is wrong; the host's kernel log says which.",
   },
+  {
+    pattern: /cannot mount .* read-only/,
+    reason: "precondition",
+    hint: "The device is read-only, and the filesystem has to be written to, as when its journal has to be replayed.",
+  },
   { pattern: /unknown filesystem type/, reason: "precondition", hint: "The host's kernel cannot mount this filesystem." },
   { pattern: /can't read superblock/, reason: "unavailable", hint: "The device does not answer: is its session up?" },
   { pattern: /permission denied|must be superuser/, reason: "permission_denied" },

@@ -9,7 +9,7 @@ const common = [
 ];
 const byType = {
   ext4: [
-    ...["data=ordered", "data=journal", "barrier=1", "errors=remount-ro", "errors=panic", "acl", "user_xattr"],
+    ...["noload", "data=ordered", "data=journal", "barrier=1", "errors=remount-ro", "errors=panic", "acl", "user_xattr"],
     ...["journal_checksum", "auto_da_alloc", "delalloc", "nodelalloc", "init_itable=10", "noinit_itable"],
   ],
   xfs: [

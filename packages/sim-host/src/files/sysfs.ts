@@ -46,7 +46,7 @@ export function blockDevice(machine: Machine, name: string): VirtualNode | undef
   return directory({
     size: file(() => `${size() / sectorBytes}\n`),
     dev: file(`${device.number}\n`),
-    ro: file("0\n"),
+    ro: file(() => `${Number(device.kind === "disk" && device.readOnly === true)}\n`),
     removable: file("0\n"),
     holders: directory({}),
     slaves: directory({}),

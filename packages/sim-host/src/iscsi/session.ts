@@ -1,6 +1,6 @@
 import { diskIndex, diskNumber, newDiskName, openDevice, removeDisk } from "../device.ts";
 import { Hang } from "../failure.ts";
-import { groupAt, groupOf, isEnabled, mappedBackstore, mappedLuns } from "../lio/view.ts";
+import { groupAt, groupOf, isEnabled, isWriteProtected, mappedBackstore, mappedLuns } from "../lio/view.ts";
 import type { Machine } from "../machine.ts";
 import type { SessionDoc } from "../model.ts";
 import { admit } from "./admission.ts";
@@ -84,10 +84,12 @@ export function scan(machine: Machine, sid: number): void {
     const served = mappedBackstore(target, session.target, session.tpgt, session.initiator, lun);
     if (served?.device === undefined) continue;
     const { size } = openDevice(target, served.device);
+    const readOnly = isWriteProtected(target, session.target, session.tpgt, session.initiator, lun);
     const known = session.disks[String(lun)];
     const disk = known === undefined ? undefined : machine.model.devices.edit(machine.at(known));
     if (disk?.kind === "disk") {
       disk.size = size.toString();
+      disk.readOnly = readOnly;
       continue;
     }
     const name = newDiskName(machine);
@@ -98,6 +100,7 @@ export function scan(machine: Machine, sid: number): void {
       lun,
       serial: served.attributes?.["wwn/vpd_unit_serial"] ?? "",
       size: size.toString(),
+      readOnly,
       number: diskNumber(diskIndex(name)),
       holders: [],
       gone: false,

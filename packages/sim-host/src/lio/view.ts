@@ -50,6 +50,15 @@ export function mappedLuns(group: ConfigNode, initiator: string): readonly numbe
     .sort((a, b) => a - b);
 }
 
+/** Whether the target refuses what an initiator writes to a LUN. */
+export function isWriteProtected(target: Machine, iqn: string, groupName: string, initiator: string, lun: number): boolean {
+  const group = groupOf(target, iqn, groupName);
+  if (group === undefined) return false;
+  const acl = aclOf(group, initiator);
+  if (acl === undefined) return attributeOf(group, "attrib/demo_mode_write_protect", "1") === "1";
+  return attributeOf(acl.children?.[`lun_${lun}`], "write_protect", "0") === "1";
+}
+
 /** The backstore that an initiator reaches at a LUN. */
 export function mappedBackstore(
   target: Machine,

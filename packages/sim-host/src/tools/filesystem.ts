@@ -15,6 +15,7 @@ function filesystemOf(machine: Machine, device: OpenDevice): FilesystemDoc | und
 }
 
 function editFilesystem(machine: Machine, device: OpenDevice): FilesystemDoc | undefined {
+  if (device.protection !== undefined) throw new ToolFailure(1, `${device.name}: ${errnoText("EROFS")}`);
   return device.content === undefined ? undefined : machine.model.contents.edit(device.content)?.fs;
 }
 
@@ -40,6 +41,9 @@ export const e2fsck: Program = (machine, args) => {
   if (fs?.type !== "ext4") {
     throw new ToolFailure(8, `e2fsck: Bad magic number in super-block while trying to open ${path}`, `${path}: \nThe superblock could not be read or does not describe a valid ext2/ext3/ext4\nfilesystem.\n`);
   }
+  if (device.protection === "rejected" && !flags.has("-n")) {
+    throw new ToolFailure(8, `${banner}e2fsck: ${errnoText("EROFS")} while trying to open ${path}`, "Disk write-protected; use the -n option to do a read-only\ncheck of the device.\n");
+  }
   const summary = `${path}: 11/65536 files (0.0% non-contiguous), ${BigInt(fs.used) / BigInt(fs.blockSize)}/${blocks(fs)} blocks\n`;
   if (fs.damaged) {
     if (!flags.has("-y")) throw new ToolFailure(4, `${path}: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n\t(i.e., without -a or -p options)`);
@@ -47,7 +51,10 @@ export const e2fsck: Program = (machine, args) => {
     if (edited !== undefined) edited.damaged = false;
     return { exitCode: 1, stdout: summary, stderr: "" };
   }
-  if (flags.has("-n")) return done(summary);
+  if (flags.has("-n")) {
+    const skipped = fs.writers > 0 ? "Warning: skipping journal recovery because doing a read-only filesystem check.\n" : "";
+    return done(`${skipped}${summary}`, banner);
+  }
   const edited = editFilesystem(machine, device);
   // A journal left by a crash is replayed, which counts as clean. Only a forced check is a full one.
   const full = flags.has("-f");

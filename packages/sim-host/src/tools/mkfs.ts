@@ -93,6 +93,7 @@ function format(
 ): void {
   const { content } = device;
   if (content === undefined) throw new KernelError("EIO", device.name);
+  if (device.protection !== undefined) throw new ToolFailure(1, `/dev/${device.name}: ${errnoText("EROFS")} while setting up superblock`);
   const { model } = machine;
   const id = uuid ?? `${zeroUuid}${model.next("uuid").toString(16).padStart(12, "0")}`;
   try {

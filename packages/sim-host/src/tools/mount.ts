@@ -60,7 +60,12 @@ function mountDevice(machine: Machine, vfs: Vfs, request: MountRequest): ReturnT
   if (fs.type === "xfs" && !words.includes("nouuid") && isUuidMounted(machine, fs.uuid, name)) throw new ToolFailure(32, wrong);
   const held = findDevice(machine, name)?.holders.includes("lio") === true;
   if (held) throw new ToolFailure(32, `mount: ${place}: ${source} already mounted or mount point busy.\n${help}`);
-  const readOnly = words.includes("ro");
+  // A device that cannot be written is mounted read-only, whatever was asked for, with exit 0 (libmount 2.38.1).
+  const isProtected = device.protection === "rejected";
+  const readOnly = isProtected || words.includes("ro");
+  if (isProtected && fs.writers > 0 && !words.includes(fs.type === "ext4" ? "noload" : "norecovery")) {
+    throw new ToolFailure(32, `mount: ${place}: cannot mount ${source} read-only.\n${help}`);
+  }
   const shown = words.filter((word) => !["rw", "ro", "defaults", "_netdev", "nofail"].includes(word));
   const mode = readOnly ? "ro" : "rw";
   const options = shown.some((word) => word === "noatime" || word === "relatime") ? [mode, ...shown] : [mode, "relatime", ...shown];
@@ -76,7 +81,7 @@ function mountDevice(machine: Machine, vfs: Vfs, request: MountRequest): ReturnT
     options,
   });
   machine.loadModules(fs.type);
-  return done();
+  return words.includes("ro") || !isProtected ? done() : done("", `mount: ${place}: WARNING: source write-protected, mounted read-only.\n`);
 }
 
 /** An I/O error while the superblock is read is told apart from a wrong superblock. */

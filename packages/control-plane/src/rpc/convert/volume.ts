@@ -123,6 +123,8 @@ function attachmentToMessage({ state, ...attachment }: AttachmentRecord): Attach
     stagingPath: attachment.stagingPath,
     targetPaths: [...attachment.targetPaths],
     readOnly: attachment.readOnly,
+    writeProtected: attachment.writeProtected,
+    readOnlyTargetPaths: [...attachment.readOnlyPaths],
     generation: BigInt(attachment.generation),
     createTime: timestampFromDate(attachment.createdAt),
   });

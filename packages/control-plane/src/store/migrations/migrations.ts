@@ -4,6 +4,7 @@ import { Encryption1776729600000 } from "./encryption.ts";
 import { Initial1767225600000 } from "./initial.ts";
 import { ReadOnlyPaths1769904000000 } from "./read-only-paths.ts";
 import { Snapshots1772323200000 } from "./snapshots.ts";
+import { WriteProtected1779235200000 } from "./write-protected.ts";
 
 /** Oldest first. One that was ever released is never edited: the next change is another entry. */
 export const migrations = [
@@ -13,4 +14,5 @@ export const migrations = [
   Commitments1774051200000,
   Agents1774915200000,
   Encryption1776729600000,
+  WriteProtected1779235200000,
 ];
