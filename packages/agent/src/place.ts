@@ -51,8 +51,8 @@ class PlacedExecutor implements Executor {
     return await this.#inner.run(await this.#within(argv), options);
   }
 
-  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    yield* this.#inner.stream(await this.#within(argv), options);
+  async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    yield* this.#inner.stream(await this.#within(producer), await this.#within(consumer), options);
   }
 
   async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {

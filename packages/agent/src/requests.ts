@@ -63,13 +63,14 @@ export class Requests {
     });
   }
 
-  /** No more of the output is under way than the other end has room for; the program is held up beyond that. */
-  stream({ id, argv, timeoutMs, creditBytes }: StreamRequest): void {
+  /** No more of the output is under way than the other end has room for; the programs are held up beyond that. */
+  stream({ id, producer, consumer, timeoutMs, creditBytes }: StreamRequest): void {
     const credit = new Credit(Number(creditBytes));
     this.#credits.set(id, credit);
     this.#begin(id, async (signal) => {
       try {
-        const output = this.#options.executor.stream(argvOf(argv), { signal, timeoutMs: bounded(timeoutMs, maxTimeoutMs), maxWaitingBytes: pieceBytes });
+        const options = { signal, timeoutMs: bounded(timeoutMs, maxTimeoutMs), maxWaitingBytes: pieceBytes };
+        const output = this.#options.executor.stream(argvOf(producer), argvOf(consumer), options);
         for await (const chunk of output) {
           for (const data of piecesOf(chunk)) {
             await credit.take(data.length, signal);

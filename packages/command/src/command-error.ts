@@ -27,15 +27,15 @@ function showable(reason: Reason, cause: unknown): unknown {
   return new StorageError(reason, cause.message, { cause });
 }
 
-/** A streamed program that ended with another exit than 0, after its last output. */
+/** A streamed pipe of which a program ended with another exit than 0, after its last output. */
 export class StreamExitError extends StorageError {
   readonly argv: Argv;
   readonly result: RunResult;
 
-  /** `stderr` is the start of what it said there. */
+  /** `stderr` is the start of what both said there. */
   constructor(host: string, argv: Argv, exitCode: number, stderr: string) {
     super("internal", `run ${argv.join(" ")} on ${host}`, {
-      cause: new StorageError("internal", `${argv[0]} exited with ${exitCode}${stderr.trim() === "" ? "" : `: ${stderr.trim().slice(0, 1024)}`}`),
+      cause: new StorageError("internal", `exited with ${exitCode}${stderr.trim() === "" ? "" : `: ${stderr.trim().slice(0, 1024)}`}`),
       details: { host },
     });
     this.name = "StreamExitError";

@@ -16,7 +16,9 @@ export function streamContract(options: ContractOptions): void {
     const { signal } = new AbortController();
     const sh = (script: string): Argv => ["sh", "-c", script];
     const exists = async (path: string): Promise<boolean> => (await executor.run(["test", "-e", path], { signal })).exitCode === 0;
-    const drain = (argv: Argv, more: Partial<StreamOptions> = {}): Promise<Buffer> => collect(executor.stream(argv, { signal, ...more }));
+    const cat: Argv = ["cat"];
+    const drain = (producer: Argv, consumer: Argv = cat, more: Partial<StreamOptions> = {}): Promise<Buffer> =>
+      collect(executor.stream(producer, consumer, { signal, ...more }));
 
     beforeAll(async () => {
       subject = await options.make();
@@ -35,32 +37,51 @@ export function streamContract(options: ContractOptions): void {
       expect(createHash("sha256").update(all).digest("hex")).toBe(createHash("sha256").update(wanted).digest("hex"));
     });
 
-    it("tells another exit than 0, and what was said, after the last piece", async () => {
+    it("gives what the consumer makes of it, and arguments on as they are", async () => {
+      expect((await drain(["head", "-c", String(4 * mebibyte), "/dev/zero"], ["wc", "-c"])).toString().trim()).toBe(String(4 * mebibyte));
+      const odd = ["", "a b", "-n", "$(id)", "'\"'", "; exit 9", "line\nline", "*", "é☃"];
+      const told = await drain(["printf", "%s\n", ...odd], ["sh", "-c", 'cat; printf "%s|" "$@"', "sh", ...odd]);
+      expect(told.toString()).toBe(`${odd.join("\n")}\n${odd.join("|")}|`);
+    });
+
+    it.each([
+      [3, 0, 3],
+      [0, 4, 4],
+      [3, 4, 4],
+    ])("tells other exits than 0, %i and %i, and what was said, after the last piece", async (producer, consumer, exitCode) => {
       const pieces: Uint8Array[] = [];
       const read = async (): Promise<void> => {
-        for await (const piece of executor.stream(sh("echo out; echo why >&2; exit 3"), { signal })) pieces.push(piece);
+        const stream = executor.stream(sh(`echo out; echo why >&2; exit ${producer}`), sh(`cat; exit ${consumer}`), { signal });
+        for await (const piece of stream) pieces.push(piece);
       };
       const error: unknown = await read().catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(StreamExitError);
-      expect(error).toMatchObject({ result: { exitCode: 3, stderr: "why\n" } });
+      expect(error).toMatchObject({ result: { exitCode, stderr: "why\n" } });
       expect(Buffer.concat(pieces).toString()).toBe("out\n");
+    });
+
+    it("tells of a program that was killed, and of one that is missing", async () => {
       await expect(drain(sh("kill -TERM $$"))).rejects.toMatchObject({ result: { exitCode: 143 } });
+      await expect(drain(["echo", "x"], sh("kill -KILL $$"))).rejects.toMatchObject({ result: { exitCode: 137 } });
+      const missing: Argv = ["zfsilo-no-such-program"];
+      await expect(drain(missing)).rejects.toMatchObject({ result: { exitCode: 127 } });
+      await expect(drain(["echo", "x"], missing)).rejects.toMatchObject({ result: { exitCode: 127 } });
     });
 
     it("starts nothing before the first piece is asked for", async () => {
       const marker = `${subject.dir}/lazy`;
-      const stream = executor.stream(["touch", marker], { signal });
+      const stream = executor.stream(["touch", marker], cat, { signal });
       await sleep(200);
       expect(await exists(marker)).toBe(false);
       await collect(stream);
       expect(await exists(marker)).toBe(true);
     });
 
-    it("holds the program up while the reader is behind", async () => {
+    it("holds both up while the reader is behind", async () => {
       const marker = `${subject.dir}/held`;
       const script = sh(`head -c ${32 * mebibyte} /dev/zero; touch ${marker}`);
       let size = 0;
-      for await (const piece of executor.stream(script, { signal, maxWaitingBytes: 65_536 })) {
+      for await (const piece of executor.stream(script, cat, { signal, maxWaitingBytes: 65_536 })) {
         if (size === 0) {
           await sleep(700);
           expect(await exists(marker)).toBe(false);
@@ -71,31 +92,29 @@ export function streamContract(options: ContractOptions): void {
       expect(await exists(marker)).toBe(true);
     });
 
-    it("ends the program when the reader stops", async () => {
+    it("ends both when the reader stops", async () => {
       const marker = `${subject.dir}/stopped`;
-      for await (const piece of executor.stream(sh(`echo $$ > ${marker}; while :; do echo more; done`), { signal })) {
+      const more = sh(`echo $$ > ${marker}; while :; do echo more; done`);
+      for await (const piece of executor.stream(more, sh(`echo $$ > ${marker}.2; cat`), { signal })) {
         expect(piece.length).toBeGreaterThan(0);
         break;
       }
       await expectGone(executor, marker);
+      await expectGone(executor, `${marker}.2`);
     });
 
-    it("ends the program when its caller aborts, and at the time limit, also while nobody reads", async () => {
+    it("ends both when the caller aborts, and at the time limit, also while nobody reads", async () => {
       const marker = `${subject.dir}/abort`;
       const controller = new AbortController();
       const script = sh(`echo $$ > ${marker}; echo first; sleep 300`);
-      const reader = executor.stream(script, { signal: controller.signal })[Symbol.asyncIterator]();
+      const reader = executor.stream(script, cat, { signal: controller.signal })[Symbol.asyncIterator]();
       expect((await reader.next()).done).toBe(false);
       controller.abort(new Error("enough"));
       await expectGone(executor, marker);
       expect(await failure(reader.next())).toMatchObject({ reason: "aborted", outcome: "unknown" });
-      const late = drain(sh(`echo $$ > ${marker}; sleep 300`), { timeoutMs: 1_500 });
+      const late = drain(sh(`echo $$ > ${marker}; sleep 300`), cat, { timeoutMs: 1_500 });
       expect(await failure(late)).toMatchObject({ reason: "timeout", outcome: "unknown" });
       await expectGone(executor, marker);
-    });
-
-    it("says when there is no such program", async () => {
-      expect(await failure(drain(["zfsilo-no-such-program"]))).toMatchObject({ reason: "precondition", outcome: "not_started" });
     });
 
     it("joins two programs, and gives arguments on as they are", async () => {
@@ -141,15 +160,18 @@ export function streamContract(options: ContractOptions): void {
       await expectGone(executor, `${marker}.2`);
     });
 
-    it("leaves no pipe behind when the executor is gone", async () => {
+    it("leaves nothing behind when the executor is gone", async () => {
       const other = await options.make();
       try {
         const marker = `${subject.dir}/orphan`;
-        const running = failure(other.executor.pipe(sh(`echo $$ > ${marker}; sleep 300`), ["cat"], { signal }));
+        const piped = failure(other.executor.pipe(sh(`echo $$ > ${marker}; sleep 300`), cat, { signal }));
+        const streamed = failure(collect(other.executor.stream(sh(`echo $$ > ${marker}.2; sleep 300`), cat, { signal })));
         await pidIn(executor, marker);
+        await pidIn(executor, `${marker}.2`);
         await other.executor.close();
-        expect(await running).toMatchObject({ reason: "unavailable", outcome: "unknown" });
+        for (const running of [piped, streamed]) expect(await running).toMatchObject({ reason: "unavailable", outcome: "unknown" });
         await expectGone(executor, marker);
+        await expectGone(executor, `${marker}.2`);
       } finally {
         await other.close();
       }

@@ -24,7 +24,7 @@ export interface RunResult {
 }
 
 export interface StreamOptions extends CallOptions {
-  /** Most bytes of standard output that wait here for the consumer, default 1 MiB. The program waits beyond that. */
+  /** Most bytes of output that wait here to be taken, default 1 MiB. The programs wait beyond that. */
   readonly maxWaitingBytes?: number;
 }
 
@@ -105,19 +105,19 @@ export interface Executor {
   run(argv: Argv, options: RunOptions): Promise<RunResult>;
 
   /**
-   * Gives the standard output of a program piece by piece, as it comes and no faster than it is taken. It begins with the
-   * first piece asked for. Ends when the program has exited with 0; any other exit throws StreamExitError after the last
-   * piece, and what throws in `run` throws here. Whoever stops taking before the end ends the program's process group.
-   * The program must not leave anything behind that keeps its output open.
-   */
-  stream(argv: Argv, options: StreamOptions): AsyncIterable<Uint8Array>;
-
-  /**
    * Runs two programs on the host with the standard output of the first as the standard input of the second, and resolves
    * when both have ended. Both are in one process group, which ends also when we are gone: a connection that is lost, or
    * our own death, leaves nothing running. What throws in `run` throws here.
    */
   pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult>;
+
+  /**
+   * A pipe whose output is given piece by piece, as it comes and no faster than it is taken. It begins with the first piece
+   * asked for. Ends when both programs have exited with 0; otherwise StreamExitError is thrown after the last piece, with the
+   * consumer's exit or, when that is 0, the producer's. What throws in `run` throws here. Whoever stops taking before the
+   * end ends both. The programs must not leave anything behind that keeps their output open.
+   */
+  stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncIterable<Uint8Array>;
 
   /**
    * Performs the operations in order, in one round trip, and stops at the first failure that is not tolerated by

@@ -19,7 +19,7 @@ import type {
 } from "./executor.ts";
 import { batchArgv, checkFileOperations } from "./file-operations.ts";
 import { performFileOperation } from "./local-files.ts";
-import { parsePipeResult, pipeArgv, pipeError, shownPipe } from "./pipe-script.ts";
+import { parsePipeResult, pipeArgv, pipeError, shownPipe, streamArgv } from "./pipe-script.ts";
 import { endProcessGroup } from "./process-group.ts";
 import { ProcessWatch } from "./process-watch.ts";
 import { StreamWatch } from "./stream-watch.ts";
@@ -46,17 +46,6 @@ export class LocalExecutor implements Executor {
     }
   }
 
-  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    using limit = this.#begin(argv, options);
-    try {
-      checkArgv(this.host, argv);
-      limit.throwIfOver("not_started");
-      yield* this.#streamChild(argv, options, limit);
-    } finally {
-      this.#calls.delete(limit);
-    }
-  }
-
   async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
     const shown = shownPipe(producer, consumer);
     using limit = this.#begin(shown, options);
@@ -65,6 +54,20 @@ export class LocalExecutor implements Executor {
       limit.throwIfOver("not_started");
       const result = await this.#runChild(pipeArgv(producer, consumer), { ...options, leash: true }, limit);
       return parsePipeResult(this.host, shown, result);
+    } catch (error) {
+      throw pipeError(error, this.host, shown);
+    } finally {
+      this.#calls.delete(limit);
+    }
+  }
+
+  async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    const shown = shownPipe(producer, consumer);
+    using limit = this.#begin(shown, options);
+    try {
+      checkArgv(this.host, shown);
+      limit.throwIfOver("not_started");
+      yield* this.#streamChild({ argv: streamArgv(producer, consumer), shown }, options, limit);
     } catch (error) {
       throw pipeError(error, this.host, shown);
     } finally {
@@ -102,13 +105,18 @@ export class LocalExecutor implements Executor {
     return limit;
   }
 
-  async *#streamChild(argv: Argv, options: StreamOptions, limit: CallLimit): AsyncGenerator<Uint8Array, void, undefined> {
-    const watch = new StreamWatch(this.host, argv, options.maxWaitingBytes);
+  /** Standard input stays open until the script of the pipe has ended. */
+  async *#streamChild(
+    { argv, shown }: { readonly argv: Argv; readonly shown: Argv },
+    options: StreamOptions,
+    limit: CallLimit,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    const watch = new StreamWatch(this.host, shown, options.maxWaitingBytes);
     const child = this.#spawn(argv);
     child.once("error", (error) => {
       watch.fail(this.#spawnError(argv, error));
     });
-    connect(child, watch, "");
+    connect(child, watch, undefined);
     if (child.stdout !== null) watch.source = child.stdout;
     const stop = (): void => {
       watch.fail(limit.failure("unknown"));

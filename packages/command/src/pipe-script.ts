@@ -11,7 +11,7 @@ const marker = "zfsilo:producer=";
  *   process group, itself included.
  * - `first` turns the producer's words to the end and drops those before them, as sh has one list of arguments alone.
  * - The producer is a process of its own also where sh has a builtin of its name: a broken pipe must not end who tells of it.
- * - The producer's exit goes to standard error on a line of its own, the consumer's is the script's.
+ * - `p` is the producer's exit and `c` the consumer's.
  */
 const script = [
   "n=$1; shift",
@@ -19,15 +19,30 @@ const script = [
   "{ while read -r _; do :; done; kill -s TERM 0; } <&4 >/dev/null 2>&1 & w=$!",
   "exec 4<&-",
   'first() { c=$n; while [ $c -gt 0 ]; do set -- "$@" "$1"; shift; c=$((c-1)); done; shift $(($#-n)); (exec "$@"); }',
-  `{ { first "$@" 3>&-; printf '\\n${marker}%d\\n' $? >&3; } | { shift "$n"; "$@" 3>&-; }; } 3>&2`,
+  "exec 5>&1",
+  'p=$({ { first "$@" 3>&- 5>&-; echo $? >&3; } | { shift "$n"; "$@" 3>&- >&5 5>&-; }; } 3>&1)',
   "c=$?",
   "{ kill $w; wait $w; } 2>/dev/null",
-  "exit $c",
 ].join("\n");
+
+/** The producer's exit goes to standard error on a line of its own, the consumer's is the script's. */
+const tellBoth = `printf '\\n${marker}%s\\n' "$p" >&2; exit $c`;
+
+/** Success is that of both. Without a producer's exit there was no pipe. */
+const tellWorst = "if [ $c -eq 0 ]; then c=${p:-255}; fi; exit $c";
 
 /** What runs `producer | consumer`. Its standard input must stay open until it exits. */
 export function pipeArgv(producer: Argv, consumer: Argv): Argv {
-  return ["sh", "-c", script, "sh", String(producer.length), ...producer, ...consumer];
+  return scriptArgv(tellBoth, producer, consumer);
+}
+
+/** The same for a pipe whose output is streamed. */
+export function streamArgv(producer: Argv, consumer: Argv): Argv {
+  return scriptArgv(tellWorst, producer, consumer);
+}
+
+function scriptArgv(end: string, producer: Argv, consumer: Argv): Argv {
+  return ["sh", "-c", `${script}\n${end}`, "sh", String(producer.length), ...producer, ...consumer];
 }
 
 /** How the pipe is called in errors and recordings. */

@@ -85,11 +85,11 @@ export class RecordingExecutor implements Executor {
   }
 
   /** Recorded once it is over, with how long it took; nothing of what it said. */
-  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    const end = this.#begin({ argv });
+  async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    const end = this.#begin({ argv: shownPipe(producer, consumer) });
     let last: Partial<RecordedCall> = { error: { reason: "aborted", message: "the reader stopped before the end" } };
     try {
-      yield* this.#inner.stream(argv, options);
+      yield* this.#inner.stream(producer, consumer, options);
       last = { exitCode: 0 };
     } catch (error) {
       last = error instanceof StreamExitError ? describeExit(error.result) : { error: describeError(error) };

@@ -66,8 +66,13 @@ export class SshSession {
     });
   }
 
-  async *stream(argv: Argv, options: StreamOptions, limit: CallLimit): AsyncGenerator<Uint8Array, void, undefined> {
-    const watch = new StreamWatch(this.#host, argv, options.maxWaitingBytes);
+  /** The output of a pipe's script. Standard input stays open until it has ended. */
+  async *stream(
+    { argv, shown }: { readonly argv: Argv; readonly shown: Argv },
+    options: StreamOptions,
+    limit: CallLimit,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    const watch = new StreamWatch(this.#host, shown, options.maxWaitingBytes);
     const process = new RemoteProcess(this.#connection, {
       ...watchHandlers(watch),
       close: () => { void this.#onClose(watch, argv); },
@@ -87,7 +92,6 @@ export class SshSession {
     let over = false;
     try {
       await limit.race(process.open(argv, limit.signal), "unknown");
-      process.end();
       for (;;) {
         const chunk = await limit.race(watch.next(), "unknown");
         if (chunk === undefined) break;

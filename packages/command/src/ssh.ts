@@ -14,7 +14,7 @@ import type {
   StreamOptions,
 } from "./executor.ts";
 import { batchArgv, checkFileOperations } from "./file-operations.ts";
-import { parsePipeResult, pipeArgv, pipeError, shownPipe } from "./pipe-script.ts";
+import { parsePipeResult, pipeArgv, pipeError, shownPipe, streamArgv } from "./pipe-script.ts";
 import { remoteCommandLine } from "./quote.ts";
 import { Slots } from "./slots.ts";
 import { SshConnectError, type SshConnector } from "./ssh-connection.ts";
@@ -57,23 +57,6 @@ export class SshExecutor implements Executor {
     return await this.#call(this.#commands, argv, options, (session, limit) => session.run(argv, options, limit));
   }
 
-  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    this.#checkLine(argv);
-    using limit = new CallLimit(this.host, argv, options);
-    this.#calls.add(limit);
-    try {
-      await this.#takePlace(this.#streams, argv, limit);
-      try {
-        const session = await limit.race(this.#currentSession(argv), "not_started");
-        yield* session.stream(argv, options, limit);
-      } finally {
-        this.#streams.release();
-      }
-    } finally {
-      this.#calls.delete(limit);
-    }
-  }
-
   async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
     checkArgv(this.host, producer);
     checkArgv(this.host, consumer);
@@ -85,6 +68,29 @@ export class SshExecutor implements Executor {
       return parsePipeResult(this.host, shown, await this.#call(this.#streams, argv, options, work));
     } catch (error) {
       throw pipeError(error, this.host, shown);
+    }
+  }
+
+  async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    checkArgv(this.host, producer);
+    checkArgv(this.host, consumer);
+    const argv = streamArgv(producer, consumer);
+    const shown = shownPipe(producer, consumer);
+    this.#checkLine(argv);
+    using limit = new CallLimit(this.host, shown, options);
+    this.#calls.add(limit);
+    try {
+      await this.#takePlace(this.#streams, shown, limit);
+      try {
+        const session = await limit.race(this.#currentSession(shown), "not_started");
+        yield* session.stream({ argv, shown }, options, limit);
+      } finally {
+        this.#streams.release();
+      }
+    } catch (error) {
+      throw pipeError(error, this.host, shown);
+    } finally {
+      this.#calls.delete(limit);
     }
   }
 

@@ -2,6 +2,7 @@ import type { Argv, RunResult } from "@zfsilo/command";
 import type { Machine } from "./machine.ts";
 import { zfsReceive } from "./zfs/receive.ts";
 import { sendStream } from "./zfs/send.ts";
+import { zstreamDump } from "./zfs/zstream.ts";
 
 /** What a program wrote, and how it ended. */
 export interface Output {
@@ -14,10 +15,13 @@ export interface Output {
 export type Producer = (machine: Machine, args: readonly string[]) => Iterable<Uint8Array>;
 /** Reads bytes rather than text. */
 export type Consumer = (machine: Machine, args: readonly string[], input: Iterable<Uint8Array>) => RunResult;
+/** Writes while it reads. */
+export type Filter = (args: readonly string[], input: Iterable<Uint8Array>) => Iterable<Uint8Array>;
 
 /** By program and subcommand. */
 const producers: Readonly<Record<string, Producer>> = { "zfs send": sendStream };
 const consumers: Readonly<Record<string, Consumer>> = { "zfs receive": zfsReceive };
+const filters: Readonly<Record<string, Filter>> = { "zstream dump": zstreamDump };
 
 export function failedStream(exitCode: number, stderr: string, stdout = ""): Output {
   return { exitCode, stderr, pieces: stdout === "" ? [] : [Buffer.from(stdout, "utf8")] };
@@ -33,4 +37,10 @@ export function consumerOf([program, subcommand = "", ...args]: Argv): ((machine
   const name = `${program} ${subcommand}`;
   const found = Object.hasOwn(consumers, name) ? consumers[name] : undefined;
   return found === undefined ? undefined : (machine, input) => found(machine, args, input);
+}
+
+export function filterOf([program, subcommand = "", ...args]: Argv): ((input: Iterable<Uint8Array>) => Iterable<Uint8Array>) | undefined {
+  const name = `${program} ${subcommand}`;
+  const found = Object.hasOwn(filters, name) ? filters[name] : undefined;
+  return found === undefined ? undefined : (input) => found(args, input);
 }

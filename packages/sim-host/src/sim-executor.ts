@@ -23,7 +23,7 @@ import type { FaultEffect, Faults } from "./faults.ts";
 import { Frozen } from "./files/freeze.ts";
 import { Vfs } from "./files/vfs.ts";
 import type { Machine } from "./machine.ts";
-import { consumerOf, failedStream, producerOf, type Output } from "./byte-programs.ts";
+import { consumerOf, failedStream, filterOf, producerOf, type Output } from "./byte-programs.ts";
 import { failed, ToolFailure } from "./program.ts";
 import { programs } from "./tools/programs.ts";
 
@@ -62,19 +62,6 @@ export class SimExecutor implements Executor {
     return result;
   }
 
-  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    const call = this.#begin(argv, options);
-    const { exitCode, stderr, pieces } = await this.#command(call, argv, failedStream, () => this.#produce(call, argv));
-    for (const piece of pieces) {
-      call.goOn();
-      yield piece;
-      // A program that writes takes time: others have a turn.
-      await immediate();
-    }
-    call.goOn();
-    if (exitCode !== 0) throw new StreamExitError(this.host, argv, exitCode, stderr);
-  }
-
   async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
     const shown = shownPipe(producer, consumer);
     const call = this.#begin(shown, options);
@@ -87,6 +74,24 @@ export class SimExecutor implements Executor {
     });
     this.#checkOutput(call, result, options.maxOutputBytes);
     return { producerExitCode, consumerExitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+  }
+
+  async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    const shown = shownPipe(producer, consumer);
+    const call = this.#begin(shown, options);
+    const { exitCode, stderr, pieces } = await this.#command(call, shown, failedStream, () => {
+      const input = this.#produce(call, producer);
+      const output = this.#transform(call, consumer, input.pieces);
+      return { exitCode: output.exitCode === 0 ? input.exitCode : output.exitCode, stderr: `${input.stderr}${output.stderr}`, pieces: output.pieces };
+    });
+    for (const piece of pieces) {
+      call.goOn();
+      yield piece;
+      // Programs that write take time: others have a turn.
+      await immediate();
+    }
+    call.goOn();
+    if (exitCode !== 0) throw new StreamExitError(this.host, shown, exitCode, stderr);
   }
 
   /** One command and the fault that strikes it. `answer` makes a result out of what a fault has it say. */
@@ -223,6 +228,15 @@ export class SimExecutor implements Executor {
       if (error instanceof ToolFailure) return failed(error.exitCode, error.message, error.stdout);
       throw error;
     }
+  }
+
+  /** What a program writes of what it reads, as it reads it. */
+  #transform(call: Call, argv: Argv, input: Iterable<Uint8Array>): Output {
+    const filter = filterOf(argv);
+    if (filter !== undefined && this.#parts.missing.includes(argv[0])) return failedStream(127, `sh: 1: ${argv[0]}: not found\n`);
+    if (filter !== undefined) return { exitCode: 0, stderr: "", pieces: filter(input) };
+    const { exitCode, stdout, stderr } = this.#consume(call, argv, input);
+    return { exitCode, stderr, pieces: stdout === "" ? [] : [Buffer.from(stdout, "utf8")] };
   }
 
   /** What happens before an operation that a fault strikes. Those before it have happened, and are on disk. */

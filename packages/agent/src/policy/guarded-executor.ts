@@ -34,18 +34,14 @@ export class GuardedExecutor implements Executor {
     return await this.#inner.run(argv, options);
   }
 
-  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    checkArgv(this.host, argv);
-    await this.#guardCommand(argv, options);
-    yield* this.#inner.stream(argv, options);
+  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
+    await this.#guardPipe(producer, consumer, options);
+    return await this.#inner.pipe(producer, consumer, options);
   }
 
-  async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {
-    for (const argv of [producer, consumer]) {
-      checkArgv(this.host, argv);
-      await this.#guardCommand(argv, options);
-    }
-    return await this.#inner.pipe(producer, consumer, options);
+  async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    await this.#guardPipe(producer, consumer, options);
+    yield* this.#inner.stream(producer, consumer, options);
   }
 
   async files(operations: readonly FileOperation[], options: CallOptions): Promise<readonly FileResult[]> {
@@ -59,6 +55,13 @@ export class GuardedExecutor implements Executor {
 
   async close(): Promise<void> {
     await this.#inner.close();
+  }
+
+  async #guardPipe(producer: Argv, consumer: Argv, options: CallOptions): Promise<void> {
+    for (const argv of [producer, consumer]) {
+      checkArgv(this.host, argv);
+      await this.#guardCommand(argv, options);
+    }
   }
 
   #guardCommand(argv: Argv, { signal }: CallOptions): Promise<void> {

@@ -25,12 +25,14 @@ class Recorder implements Executor {
     return Promise.resolve(operations.map(({ op }) => (op === "readlink" ? { errno: "EINVAL" } : {})));
   }
 
-  stream(): never {
-    throw new Error("not asked for here");
+  pipe(producer: Argv, consumer: Argv) {
+    this.ran.push(producer, consumer);
+    return Promise.resolve({ producerExitCode: 0, consumerExitCode: 0, stdout: "", stderr: "" });
   }
 
-  pipe(): never {
-    throw new Error("not asked for here");
+  async *stream(producer: Argv, consumer: Argv): AsyncGenerator<Uint8Array> {
+    await this.pipe(producer, consumer);
+    yield Buffer.from("x");
   }
 
   close(): Promise<void> {
@@ -81,6 +83,8 @@ const allowed: readonly Argv[] = [
   ["zfs", "snapshot", "-o", "zfsilo:snapshot=snap_a", "tank/a@s", "tank/b@s"],
   ["zfs", "clone", "-o", "zfsilo:volume=vol_a", "tank/a@s", "tank/c"],
   ["zfs", "hold", "zfsilo:k", "tank/a@s"],
+  ["zfs", "send", "-i", "tank/a@s", "tank/a@t"],
+  ["zstream", "dump", "-Cv"],
   ["udevadm", "settle", "--timeout=5"],
   ["udevadm", "trigger", "--action=change", "/dev/zd16", "/dev/zd32"],
   ["modprobe", "iscsi_target_mod"],
@@ -134,6 +138,10 @@ const forbidden: readonly Argv[] = [
   ["zfs", "create", "-o", "mountpoint=/root", "tank/a"],
   ["zfs", "mount", "tank/a"],
   ["zfs", "allow", "nobody", "destroy", "tank"],
+  ["zstream", "dump", "-Cv", "/etc/shadow"],
+  ["zstream", "dump", "-Cv", "-d"],
+  ["zstream", "dump"],
+  ["zstream", "redup", "/etc/shadow"],
   ["zpool", "destroy", "tank"],
   ["zpool", "import", "-f", "tank"],
   ["iscsiadm", "-m", "node", "-T", "../../x", "-p", "10.9.0.2:3260", "--login"],
@@ -175,6 +183,23 @@ describe("commands", () => {
     await expect(refused).rejects.toMatchObject({ reason: "permission_denied", outcome: "not_started" });
     expect(recorder.ran).toEqual([]);
     expect(lines).toContain("refused what the control plane asked for");
+  });
+
+  it("run in pipes when both are allowed", async () => {
+    const send: Argv = ["zfs", "send", "tank/a@s"];
+    const dump: Argv = ["zstream", "dump", "-Cv"];
+    await guard.pipe(send, ["zfs", "receive", "tank/b"], { signal });
+    for await (const piece of guard.stream(send, dump, { signal })) expect(piece).toHaveLength(1);
+    expect(recorder.ran).toEqual([send, ["zfs", "receive", "tank/b"], send, dump]);
+  });
+
+  it.each([
+    [["zfs", "send", "tank/a@s"], ["tee", "/etc/passwd"]],
+    [["cat", "/etc/shadow"], ["zstream", "dump", "-Cv"]],
+  ] satisfies [Argv, Argv][])("do not run in pipes when one is not: %j into %j", async (producer, consumer) => {
+    await expect(guard.pipe(producer, consumer, { signal })).rejects.toMatchObject({ reason: "permission_denied" });
+    await expect(guard.stream(producer, consumer, { signal })[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: "permission_denied" });
+    expect(recorder.ran).toEqual([]);
   });
 });
 

@@ -60,6 +60,8 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
     { words: ["receive"], flags: ["-s", "-u", "-A"], options: { "-o": assignment, "-x": names }, operands: [datasetOrSnapshot] },
     { words: ["diff"], flags: ["-H", "-F", "-t"], operands: [snapshot], rest: datasetOrSnapshot },
   ],
+  // Reads standard input: a file, as an operand, is none of its business here.
+  zstream: [{ words: ["dump"], flags: ["-Cv"], required: ["-Cv"] }],
   zpool: [
     { words: ["version"] },
     { words: ["list"], flags: ["-H", "-p", "-Hp", "-v"], options: { "-o": names }, rest: pool },

@@ -52,7 +52,8 @@ export class ScriptedExecutor implements Executor {
     return { exitCode, stdout, stderr };
   }
 
-  async *stream(argv: Argv, _options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  async *stream(producer: Argv, consumer: Argv, _options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    const argv: Argv = [...producer, "|", ...consumer];
     const { exitCode = 0, pieces = [], stderr = "" } = await this.#next(argv);
     yield* pieces;
     if (exitCode !== 0) throw new StreamExitError(this.host, argv, exitCode, stderr);

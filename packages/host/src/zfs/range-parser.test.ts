@@ -1,12 +1,10 @@
 import fc from "fast-check";
 import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
 import { bytes } from "@zfsilo/lib";
 import { describe, expect, it } from "vitest";
 import { RangeParser, type RangeQuery } from "./range-parser.ts";
 
-const stream = (name: string): Buffer =>
-  gunzipSync(readFileSync(new URL(`./testdata/send-${name}.zfs-2.1.11.stream.gz`, import.meta.url)));
+const dump = (name: string): Buffer => readFileSync(new URL(`./testdata/send-${name}.zstream-2.1.11.stdout.txt`, import.meta.url));
 
 /** What `zfs get guid` said of the captured snapshots. */
 const guid = {
@@ -25,37 +23,37 @@ function ranges(data: Uint8Array, query: RangeQuery, pieceBytes = data.length): 
   return found.map(({ offset, length }) => [Number(offset), Number(length)]);
 }
 
-describe("captured streams", () => {
+describe("captured dumps", () => {
   const block = 8192;
 
   it("tells the blocks of a snapshot that were written", () => {
     const query = { sizeBytes: bytes(mib), toGuid: guid.a };
     const wanted = [[0, 2 * block], [10 * block, block], [127 * block, block]];
-    expect(ranges(stream("w-a"), query)).toEqual(wanted);
-    for (const pieceBytes of [1, 7, 311, 312, 313, 8192]) expect(ranges(stream("w-a"), query, pieceBytes)).toEqual(wanted);
+    expect(ranges(dump("w-a"), query)).toEqual(wanted);
+    for (const pieceBytes of [1, 7, 255, 256, 8192]) expect(ranges(dump("w-a"), query, pieceBytes)).toEqual(wanted);
   });
 
   it("tells what was written and freed since another, with the holes that zfs sends along", () => {
     const query = { sizeBytes: bytes(mib), toGuid: guid.b, fromGuid: guid.a };
-    expect(ranges(stream("w-ab"), query)).toEqual([[block, 126 * block]]);
+    expect(ranges(dump("w-ab"), query)).toEqual([[block, 126 * block]]);
     const grown = { sizeBytes: bytes(2 * mib), toGuid: guid.c, fromGuid: guid.b };
-    const found = ranges(stream("w-bc"), grown);
+    const found = ranges(dump("w-bc"), grown);
     expect(found).toEqual([[16384, 65536], [90112, 73728], [180224, 860160], [1048576, 598016]]);
   });
 
   it("ends at the size, and leaves out what lies before the start", () => {
     const query = { sizeBytes: bytes(mib), toGuid: guid.c, fromGuid: guid.b };
-    expect(ranges(stream("w-bc"), query)).toEqual([[16384, 65536], [90112, 73728], [180224, 860160]]);
-    expect(ranges(stream("w-bc"), { ...query, startOffset: bytes(163840) })).toEqual([[180224, 860160]]);
-    expect(ranges(stream("w-bc"), { ...query, startOffset: bytes(163839) })).toEqual([[90112, 73728], [180224, 860160]]);
+    expect(ranges(dump("w-bc"), query)).toEqual([[16384, 65536], [90112, 73728], [180224, 860160]]);
+    expect(ranges(dump("w-bc"), { ...query, startOffset: bytes(163840) })).toEqual([[180224, 860160]]);
+    expect(ranges(dump("w-bc"), { ...query, startOffset: bytes(163839) })).toEqual([[90112, 73728], [180224, 860160]]);
   });
 
   it.each([
     ["b512-a", 512],
     ["b131072-a", 131072],
   ])("reads %s", (name, blockBytes) => {
-    const data = stream(name);
-    const toGuid = data.readBigUInt64LE(40).toString();
+    const data = dump(name);
+    const toGuid = BigInt(`0x${/toguid = (\w+)/.exec(data.toString())?.[1] ?? ""}`).toString();
     const found = ranges(data, { sizeBytes: bytes(mib), toGuid });
     expect(found.length).toBeGreaterThan(0);
     for (const [offset, length] of found) {
@@ -65,25 +63,35 @@ describe("captured streams", () => {
     expect(found.some(([offset, length]) => offset <= 512_000 && 512_512 <= offset + length)).toBe(true);
   });
 
-  it("refuses a stream that is cut short, wherever", () => {
-    const data = stream("w-a");
+  it("refuses a dump that is cut short, wherever", () => {
+    const data = dump("w-a");
+    const complete = data.indexOf("\nEND checksum");
     fc.assert(
-      fc.property(fc.integer({ min: 0, max: data.length - 1 }), (end) => {
+      fc.property(fc.integer({ min: 0, max: complete }), (end) => {
         expect(() => ranges(data.subarray(0, end), { sizeBytes: bytes(mib), toGuid: guid.a }, 1000)).toThrow("without its end");
       }),
     );
   });
 
+  it("refuses the dump of a stream that was cut short, which zstream takes for a whole one", () => {
+    const data = dump("w-a").toString();
+    const cut = Buffer.from(data.replace(/^END .*\n/m, ""));
+    expect(() => ranges(cut, { sizeBytes: bytes(mib), toGuid: guid.a })).toThrow("without its end");
+  });
+
   it("refuses another stream than was asked for", () => {
-    expect(() => ranges(stream("w-a"), { sizeBytes: bytes(mib), toGuid: guid.b })).toThrow("a send stream from 0 to");
-    expect(() => ranges(stream("w-ab"), { sizeBytes: bytes(mib), toGuid: guid.b })).toThrow("a send stream from");
-    expect(() => ranges(Buffer.alloc(400), { sizeBytes: bytes(mib), toGuid: guid.a })).toThrow("not a send stream");
-    const twice = Buffer.concat([stream("w-a"), stream("w-a")]);
-    expect(() => ranges(twice, { sizeBytes: bytes(mib), toGuid: guid.a })).toThrow("goes on after its end");
+    expect(() => ranges(dump("w-a"), { sizeBytes: bytes(mib), toGuid: guid.b })).toThrow("a send stream from 0 to");
+    expect(() => ranges(dump("w-ab"), { sizeBytes: bytes(mib), toGuid: guid.b })).toThrow("a send stream from");
+    expect(() => ranges(Buffer.from("zfs: what\n"), { sizeBytes: bytes(mib), toGuid: guid.a })).toThrow('the record "zfs: what"');
+    expect(() => ranges(Buffer.alloc(8192, "x"), { sizeBytes: bytes(mib), toGuid: guid.a }, 1000)).toThrow("a line without an end");
+    const one = dump("w-a").toString().replace(/SUMMARY:[^]*$/, "");
+    expect(() => ranges(Buffer.from(one + one), { sizeBytes: bytes(mib), toGuid: guid.a })).toThrow("goes on after its end");
+    const headless = Buffer.from(one.replace(/^BEGIN[^]*?\n\n/, ""));
+    expect(() => ranges(headless, { sizeBytes: bytes(mib), toGuid: guid.a })).toThrow("another beginning");
   });
 
   it("never hangs or goes beyond the size on damaged bytes", () => {
-    const data = stream("w-ab");
+    const data = dump("w-ab");
     fc.assert(
       fc.property(fc.integer({ min: 0, max: data.length - 1 }), fc.integer({ min: 0, max: 255 }), (at, value) => {
         const damaged = Buffer.from(data);
@@ -107,17 +115,15 @@ describe("captured streams", () => {
   });
 });
 
-describe("made-up streams", () => {
-  const to = 7n;
-  const from = 5n;
+describe("made-up dumps", () => {
+  const query: RangeQuery = { sizeBytes: bytes(mib), toGuid: "7", fromGuid: "5" };
   const blocks = 64;
 
-  /** The union of what was asked for, block by block, must come out again, whatever the byte order and the pieces. */
-  it("gives back exactly the blocks that were written or freed, joined", () => {
-    const kind = fc.constantFrom("write", "free", "embedded", "compressed", "none");
+  /** The union of what was asked for, block by block, must come out again, whatever the pieces. */
+  it("give back exactly the blocks that were written or freed, joined", () => {
+    const kind = fc.constantFrom<Kind>("write", "free", "embedded", "reference", "compressed", "none");
     fc.assert(
-      fc.property(fc.array(kind, { minLength: blocks, maxLength: blocks }), fc.boolean(), fc.integer({ min: 1, max: 2000 }), (kinds, little, piece) => {
-        const data = Buffer.concat([begin(little, to, from), ...kinds.flatMap((each, index) => blockRecords(little, each, index)), end(little)]);
+      fc.property(fc.array(kind, { minLength: blocks, maxLength: blocks }), fc.integer({ min: 1, max: 2000 }), (kinds, piece) => {
         const wanted: [number, number][] = [];
         for (const [index, each] of kinds.entries()) {
           if (each === "none") continue;
@@ -125,50 +131,77 @@ describe("made-up streams", () => {
           if (last !== undefined && last[0] + last[1] === index * 512) last[1] += 512;
           else wanted.push([index * 512, 512]);
         }
-        const query = { sizeBytes: bytes(blocks * 512), toGuid: String(to), fromGuid: String(from) };
-        expect(ranges(data, query, piece)).toEqual(wanted);
+        expect(ranges(made(...kinds.map(blockRecord)), { ...query, sizeBytes: bytes(blocks * 512) }, piece)).toEqual(wanted);
       }),
     );
   });
 
-  it("refuses records that do not ascend", () => {
-    const data = Buffer.concat([begin(true, to, from), ...blockRecords(true, "write", 5), ...blockRecords(true, "write", 3), end(true)]);
-    expect(() => ranges(data, { sizeBytes: bytes(mib), toGuid: "7", fromGuid: "5" })).toThrow("do not ascend");
+  it("are refused when records do not ascend", () => {
+    expect(() => ranges(made(blockRecord("write", 5), blockRecord("write", 3)), query)).toThrow("do not ascend");
   });
 
-  it("refuses what a plain send does not hold", () => {
-    for (const type of [9, 10, 77]) {
-      const data = Buffer.concat([begin(true, to, from), record(true, type, {}), end(true)]);
-      expect(() => ranges(data, { sizeBytes: bytes(mib), toGuid: "7", fromGuid: "5" })).toThrow(`record of type ${type}`);
-    }
+  it.each([
+    ["REDACT object = 1 offset = 0 length = 512"],
+    ["OBJECT_RANGE firstobj = 0 numslots = 32 flags = 0 salt = 00 iv = 00 mac = 00"],
+    ["INVALID record found: type 0x4d"],
+    ["FREE object = 1 offset = -8 length = 8"],
+    ["WRITE object = 1 type = 23 offset = 0"],
+    ["\ttoguid = 7"],
+  ])("are refused with what a plain send does not hold: %s", (line) => {
+    expect(() => ranges(made(`${line}\n`), query)).toThrow(`the record ${JSON.stringify(line)}`);
+  });
+
+  it.each([
+    ["of several snapshots", { hdrtype: "2" }, "of kind 2"],
+    ["that is raw", { features: "1000000" }, "with the features 1000000"],
+    ["that is redacted", { features: "200004" }, "with the features 200004"],
+    ["of a filesystem", { type: "2" }, "of a dataset of type 2"],
+    ["from another snapshot", { fromguid: "6" }, "from 6 to 7"],
+    ["without a guid", { toguid: "" }, 'whose toguid is ""'],
+  ])("are refused for a stream %s", (_what, fields, why) => {
+    expect(() => ranges(Buffer.from(`${begin(fields)}${end}`), query)).toThrow(why);
+  });
+
+  it("are refused when the volume itself goes", () => {
+    expect(() => ranges(made("FREEOBJECTS firstobj = 0 numobjs = 32\n"), query)).toThrow("without the volume's data");
+  });
+
+  it("are refused beyond 8 PiB, where numbers are not exact", () => {
+    expect(() => ranges(made("FREE object = 1 offset = 9007199254740993 length = 512\n"), query)).toThrow("beyond 8 PiB");
   });
 });
 
-function record(little: boolean, type: number, fields: Readonly<Record<number, bigint | number>>): Buffer {
-  const data = Buffer.alloc(312);
-  const view = new DataView(data.buffer, data.byteOffset, 312);
-  view.setUint32(0, type, little);
-  for (const [at, value] of Object.entries(fields)) {
-    if (typeof value === "bigint") view.setBigUint64(Number(at), value, little);
-    else view.setUint32(Number(at), value, little);
-  }
-  return data;
+type Kind = "write" | "free" | "embedded" | "reference" | "compressed" | "none";
+
+const end = "END checksum = 1/2/3/4\nSUMMARY:\n\tTotal records = 0\n";
+
+function begin(fields: Readonly<Record<string, string>> = {}): string {
+  const all = { hdrtype: "1", features: "430000", magic: "2f5bacbac", type: "3", flags: "0xc", toguid: "7", fromguid: "5", toname: "tank/a b = c@d", ...fields };
+  return `BEGIN record\n${Object.entries(all).map(([name, value]) => `\t${name} = ${value}\n`).join("")}\n`;
 }
 
-const begin = (little: boolean, to: bigint, from: bigint): Buffer =>
-  record(little, 0, { 8: 0x2f5bacbacn, 16: 1n, 32: 3, 40: to, 48: from });
-const end = (little: boolean): Buffer => record(little, 5, {});
+function made(...records: readonly string[]): Buffer {
+  return Buffer.from(`${begin()}${records.join("")}${end}`);
+}
 
-function blockRecords(little: boolean, kind: string, index: number): Buffer[] {
-  const offset = BigInt(index * 512);
-  if (kind === "write") return [record(little, 3, { 8: 1n, 24: offset, 32: 512n }), Buffer.alloc(512, 0xff)];
-  if (kind === "free") return [record(little, 4, { 8: 1n, 16: offset, 24: 512n })];
-  if (kind === "embedded") return [record(little, 8, { 8: 1n, 16: offset, 24: 512n, 48: 512, 52: 21 }), Buffer.alloc(24, 0xff)];
-  if (kind === "compressed") {
-    const header = record(little, 3, { 8: 1n, 24: offset, 32: 512n, 96: 100n });
-    header[50] = 15;
-    return [header, Buffer.alloc(100, 0xff)];
+/** As zstream 2.1.11 prints it (cmd/zstream/zstream_dump.c). */
+function blockRecord(kind: Kind, index: number): string {
+  const offset = index * 512;
+  const written = (object: number, compressed: number): string =>
+    `WRITE object = ${object} type = 23 checksum type = 7 compression type = 0 flags = 0 offset = ${offset} logical_size = 512 compressed_size = ${compressed} payload_size = ${compressed === 0 ? 512 : compressed} props = 0 salt = 00 iv = 00 mac = 00\n`;
+  switch (kind) {
+    case "write":
+      return written(1, 0);
+    case "compressed":
+      return written(1, 104);
+    case "free":
+      return `FREE object = 1 offset = ${offset} length = 512\n`;
+    case "embedded":
+      return `WRITE_EMBEDDED object = 1 offset = ${offset} length = 512 toguid = 7 comp = 15 etype = 0 lsize = 512 psize = 21\n`;
+    case "reference":
+      return `WRITE_BYREF object = 1 checksum type = 7 props = 0 offset = ${offset} length = 512 toguid = 7 refguid = 7 refobject = 1 refoffset = 0\n`;
+    case "none":
+      // Another object's records are none of ours.
+      return `${written(2, 0)}OBJECT object = 2 type = 24 bonustype = 0 blksz = 512 bonuslen = 0\nSPILL block for object = 2 length = 512 flags = 0\nFREE object = 2 offset = 512 length = -1\n`;
   }
-  // Another object's records are none of ours.
-  return [record(little, 3, { 8: 2n, 24: offset, 32: 512n }), Buffer.alloc(512, 0xff), record(little, 1, { 8: 2n, 28: 3 }), Buffer.alloc(8)];
 }

@@ -1,5 +1,5 @@
 import { bytes, type Bytes } from "@zfsilo/lib";
-import { byteOrder, readRecord, recordBytes, type RangeRecord, type SendRecord } from "./send-records.ts";
+import { SendDump, type RangeRecord, type SendRecord } from "./send-dump.ts";
 
 /** A run of bytes of a volume, never empty. */
 export interface ByteRange {
@@ -21,19 +21,17 @@ export interface RangeQuery {
 const dataObject = 1;
 
 /**
- * Reads a plain `zfs send` stream of a volume and tells which ranges it writes and, from an older snapshot, frees: ascending,
- * apart from each other, within the size. Holds one record header and one range, whatever the stream's size. Checksums are
- * left alone: the transport has its own, and a stream that was cut short has no END record.
+ * Reads the records of a plain `zfs send` of a volume, as zstream prints them, and tells which ranges it writes and, from an
+ * older snapshot, frees: ascending, apart from each other, within the size. Holds one line and one range, whatever the
+ * stream's size. Checksums are left alone: nothing is between sender and reader but a pipe, and a stream that was cut short
+ * has no END record.
  */
 export class RangeParser {
   readonly #query: RangeQuery;
   readonly #size: number;
   readonly #start: number;
-  readonly #header = new Uint8Array(recordBytes);
-  readonly #view = new DataView(this.#header.buffer);
-  #filled = 0;
-  #skip = 0;
-  #little: boolean | undefined;
+  readonly #dump = new SendDump();
+  #begun = false;
   #ended = false;
   #pending: { offset: number; end: number } | undefined;
 
@@ -44,43 +42,24 @@ export class RangeParser {
     if (!Number.isSafeInteger(this.#size) || !Number.isSafeInteger(this.#start)) throw new Error("a volume of more than 8 PiB");
   }
 
-  /** The ranges that are complete with this piece of the stream. */
+  /** The ranges that are complete with this piece of the dump. */
   push(piece: Uint8Array): ByteRange[] {
     const found: ByteRange[] = [];
-    for (let at = 0; at < piece.length; ) {
-      if (this.#skip > 0) {
-        const step = Math.min(this.#skip, piece.length - at);
-        this.#skip -= step;
-        at += step;
-        continue;
-      }
+    for (const record of this.#dump.push(piece)) {
       if (this.#ended) throw new Error("a send stream goes on after its end");
-      const step = Math.min(recordBytes - this.#filled, piece.length - at);
-      this.#header.set(piece.subarray(at, at + step), this.#filled);
-      this.#filled += step;
-      at += step;
-      if (this.#filled === recordBytes) this.#take(found);
+      if (this.#begun === (record.kind === "begin")) throw new Error("a send stream with another beginning than one BEGIN record");
+      this.#begun = true;
+      this.#use(record, found);
     }
     return found;
   }
 
   /** The last range, if any. Throws when the stream was cut short. */
   end(): ByteRange[] {
-    if (!this.#ended || this.#skip > 0) throw new Error("a send stream without its end");
+    if (!this.#ended) throw new Error("a send stream without its end");
     const found: ByteRange[] = [];
     this.#flush(found);
     return found;
-  }
-
-  #take(found: ByteRange[]): void {
-    this.#filled = 0;
-    const first = this.#little === undefined;
-    this.#little ??= byteOrder(this.#view);
-    if (this.#little === undefined) throw new Error("not a send stream");
-    const record = readRecord(this.#view, this.#little);
-    this.#skip = record.payloadBytes;
-    if (first !== (record.kind === "begin")) throw new Error("a send stream of several");
-    this.#use(record, found);
   }
 
   #use(record: SendRecord, found: ByteRange[]): void {

@@ -1,4 +1,4 @@
-import { CommandOutputError, StreamExitError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
+import { CommandOutputError, missingProgramHint, StreamExitError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
 import { invalidField, type Bytes } from "@zfsilo/lib";
 import { RangeParser, type ByteRange, type RangeQuery } from "./range-parser.ts";
 import { ZfsReader } from "./reader.ts";
@@ -13,9 +13,13 @@ export interface RangeOptions {
 /** How long `zfs send` may take: a terabyte at 50 MB/s. */
 export const sendTimeoutMs = 6 * 60 * 60 * 1000;
 
+/** Prints the records and leaves out the data, and the checksums (-C) unchecked. Part of ZFS since 2.0. */
+const dump: Argv = ["zstream", "dump", "-Cv"];
+
 /**
- * Where a snapshot holds data and where two differ, from the records of `zfs send`. Each is a stream of batches: what was
- * found in one piece of output, so that memory stays the same for any volume. Whoever stops reading ends the send.
+ * Where a snapshot holds data and where two differ, from the records of `zfs send`, which are read on the host: the data does
+ * not leave it (docs/decisions/0030). Each is a stream of batches: what was found in one piece of output, so that memory stays
+ * the same for any volume. Whoever stops reading ends the send.
  */
 export class ZfsRanges {
   readonly #executor: Executor;
@@ -52,29 +56,32 @@ export class ZfsRanges {
     yield* this.#read(["zfs", "send", "-i", base, target], query, o);
   }
 
-  async *#read(argv: Argv, query: RangeQuery, o: CallOptions): AsyncGenerator<readonly ByteRange[], void, undefined> {
+  async *#read(send: Argv, query: RangeQuery, o: CallOptions): AsyncGenerator<readonly ByteRange[], void, undefined> {
     const parser = new RangeParser(query);
     const parse = (work: () => ByteRange[]): ByteRange[] => {
       try {
         return work();
       } catch (error) {
-        throw new CommandOutputError(this.#executor.host, { argv, output: "(a binary stream)" }, error);
+        throw new CommandOutputError(this.#executor.host, { argv: [...send, "|", ...dump], output: "(a dump of records)" }, error);
       }
     };
     try {
-      for await (const piece of this.#executor.stream(argv, { ...o, timeoutMs: o.timeoutMs ?? sendTimeoutMs })) {
+      for await (const piece of this.#executor.stream(send, dump, { ...o, timeoutMs: o.timeoutMs ?? sendTimeoutMs })) {
         const found = parse(() => parser.push(piece));
         if (found.length > 0) yield found;
       }
     } catch (error) {
-      throw this.#failure(argv, error);
+      throw this.#failure(send, error);
     }
     const last = parse(() => parser.end());
     if (last.length > 0) yield last;
   }
 
-  #failure(argv: Argv, error: unknown): unknown {
+  #failure(send: Argv, error: unknown): unknown {
     if (!(error instanceof StreamExitError)) return error;
-    return this.#reader.tool.failure(`read ${argv.at(-1) ?? ""}`, argv, error.result);
+    const doing = `read ${send.at(-1) ?? ""}`;
+    if (error.result.exitCode !== 127) return this.#reader.tool.failure(doing, send, error.result);
+    const hint = missingProgramHint(this.#executor.host, dump);
+    return this.#reader.error("precondition", `${doing}: there is no zstream`, { hint, cause: error });
   }
 }

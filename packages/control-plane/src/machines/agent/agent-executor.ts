@@ -60,9 +60,11 @@ export class AgentExecutor implements Executor {
     return await this.#call(argv, options, pending, (id) => ({ case: "command", value: { id, ...command } }));
   }
 
-  async *stream(argv: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
-    checkArgv(this.host, argv);
+  async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    for (const each of [producer, consumer]) checkArgv(this.host, each);
     const { timeoutMs = defaultTimeoutMs, maxWaitingBytes = defaultMaxOutputBytes } = options;
+    const argv = shownPipe(producer, consumer);
+    this.#checkSize(argv, [...producer, ...consumer]);
     using limit = new CallLimit(this.host, argv, options);
     this.#calls.add(limit);
     try {
@@ -70,7 +72,7 @@ export class AgentExecutor implements Executor {
       try {
         limit.throwIfOver("not_started");
         const pending = new PendingStream(this.host, argv, maxWaitingBytes);
-        const request = { argv: [...argv], timeoutMs: BigInt(timeoutMs), creditBytes: BigInt(maxWaitingBytes) };
+        const request = { producer: [...producer], consumer: [...consumer], timeoutMs: BigInt(timeoutMs), creditBytes: BigInt(maxWaitingBytes) };
         yield* this.#read(this.#link(argv), pending, (id) => ({ case: "stream", value: { id, ...request } }), limit);
       } finally {
         this.#slots.release();
