@@ -7,7 +7,7 @@ import { merge, type Findings } from "./findings.ts";
 import type { Bench, MachineMeasurement, Measurement } from "./measurement.ts";
 import { changes } from "./measurements/changes.ts";
 import { connectMachines } from "./measurements/connect-machines.ts";
-import { lists } from "./measurements/lists.ts";
+import { lists, snapshotLists } from "./measurements/lists.ts";
 import { memory } from "./measurements/memory.ts";
 import { publishMachines } from "./measurements/publish-machines.ts";
 import { reads } from "./measurements/reads.ts";
@@ -17,7 +17,7 @@ import { targets } from "./measurements/targets.ts";
 import { throughput } from "./measurements/throughput.ts";
 import { toJson, toTables } from "./report.ts";
 
-const measurements: readonly Measurement[] = [reads, changes, throughput, lists, targets, restart, memory];
+const measurements: readonly Measurement[] = [reads, changes, throughput, lists, snapshotLists, targets, restart, memory];
 const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, connectMachines, snapshotsMachines];
 
 const usage = `Measures zfsilo, as ratios within one run.

@@ -1,5 +1,5 @@
-import { openDatabase } from "@zfsilo/control-plane";
-import { createLogger, newId, newVolumeHandle } from "@zfsilo/lib";
+import { openDatabase, type Database } from "@zfsilo/control-plane";
+import { createLogger, newId, newSnapshotHandle, newVolumeHandle } from "@zfsilo/lib";
 import { SimWorld } from "@zfsilo/sim-host";
 import { join } from "node:path";
 
@@ -21,26 +21,51 @@ export interface Seed {
  * part of an hour.
  */
 export async function seedVolumes(dataDir: string, { count, zvols }: Seed, signal: AbortSignal): Promise<void> {
-  const database = await openDatabase({ file: join(dataDir, "zfsilo.db"), log: createLogger("silent") });
+  const database = await openSeeded(dataDir);
   const rows = Array.from({ length: count }, (_, index) => volumeRow(index));
   if (zvols) {
     const [setting] = await database.read<{ value: string }>("select value from settings where key = 'cluster_id'");
     await makeZvols(dataDir, rows, setting?.value ?? "", signal);
   }
+  await insert(database, { volumes: rows });
+  await database.close();
+}
+
+/** The same with snapshots, in turns of the volumes. Rows alone. Answers the id of one of the volumes. */
+export async function seedSnapshots(
+  dataDir: string,
+  { count, volumes }: { readonly count: number; readonly volumes: number },
+  signal: AbortSignal,
+): Promise<string> {
+  signal.throwIfAborted();
+  const database = await openSeeded(dataDir);
+  const of = Array.from({ length: volumes }, (_, index) => volumeRow(index));
+  const snapshots = Array.from({ length: count }, (_, index) => snapshotRow(index, of[index % volumes] ?? {}));
+  await insert(database, { volumes: of, snapshots });
+  await database.close();
+  return String(of[0]?.["id"]);
+}
+
+function openSeeded(dataDir: string): Promise<Database> {
+  return openDatabase({ file: join(dataDir, "zfsilo.db"), log: createLogger("silent") });
+}
+
+async function insert(database: Database, tables: Readonly<Record<string, readonly Row[]>>): Promise<void> {
   await database.write((writer) =>
     database.atomically(writer, async (transaction) => {
       // Of far more than the pool could hold, if they were filled.
       const pools = JSON.stringify([{ name: "tank", parentDataset: "tank/zfsilo", overcommitRatio: 1000 }]);
       await transaction.query("update hosts set pools = ? where id = 'hst_give'", [pools]);
-      for (let from = 0; from < rows.length; from += rowsPerStatement) {
-        const some = rows.slice(from, from + rowsPerStatement);
-        const columns = Object.keys(some[0] ?? {});
-        const values = some.map(() => `(${columns.map(() => "?").join(", ")})`).join(", ");
-        await transaction.query(`insert into volumes (${columns.join(", ")}) values ${values}`, some.flatMap((row) => Object.values(row)));
+      for (const [table, rows] of Object.entries(tables)) {
+        for (let from = 0; from < rows.length; from += rowsPerStatement) {
+          const some = rows.slice(from, from + rowsPerStatement);
+          const columns = Object.keys(some[0] ?? {});
+          const values = some.map(() => `(${columns.map(() => "?").join(", ")})`).join(", ");
+          await transaction.query(`insert into ${table} (${columns.join(", ")}) values ${values}`, some.flatMap((row) => Object.values(row)));
+        }
       }
     }),
   );
-  await database.close();
 }
 
 async function makeZvols(dataDir: string, rows: readonly Row[], cluster: string, signal: AbortSignal): Promise<void> {
@@ -90,6 +115,34 @@ function volumeRow(index: number): Row {
     portals: "[]",
     zvol_guid: "",
     generation: 0,
+    condition: "",
+    revision: 1,
+    created_at: at,
+    updated_at: at,
+  };
+}
+
+function snapshotRow(index: number, volume: Row): Row {
+  const at = new Date(Date.UTC(2026, 0, 2) + index * 1000).toISOString();
+  return {
+    id: newId("snapshot"),
+    handle: newSnapshotHandle(),
+    display_name: `nightly-${index}`,
+    labels: JSON.stringify({ "bench.zfsilo.io/index": String(index) }),
+    volume_id: volume["id"] ?? "",
+    host_id: "hst_give",
+    pool: "tank",
+    dataset: volume["dataset"] ?? "",
+    consistency: "crash",
+    state: "ready",
+    capacity: volume["capacity"] ?? "",
+    content: JSON.stringify({ mode: "filesystem", filesystem: JSON.parse(String(volume["filesystem"])) as unknown, zfsOptions: {}, volblocksize: "16384" }),
+    zfs_guid: String(index + 1),
+    create_txg: String(index + 1),
+    space: "",
+    holds: "[]",
+    group_id: "",
+    request_fingerprint: "bench",
     condition: "",
     revision: 1,
     created_at: at,

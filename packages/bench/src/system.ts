@@ -1,6 +1,6 @@
-import { createClient, type Client, type Interceptor } from "@connectrpc/connect";
+import { createClient, type Client, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { VolumeService } from "@zfsilo/api";
+import { SnapshotService, VolumeService } from "@zfsilo/api";
 import { parseConfig, startControlPlane } from "@zfsilo/control-plane";
 import { createLogger } from "@zfsilo/lib";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 export type Volumes = Client<typeof VolumeService>;
+export type Snapshots = Client<typeof SnapshotService>;
 
 /** A directory for one control plane's data, which goes with its owner. */
 export interface DataDirectory extends AsyncDisposable {
@@ -18,6 +19,7 @@ export interface DataDirectory extends AsyncDisposable {
 export interface System extends AsyncDisposable {
   readonly url: string;
   readonly volumes: Volumes;
+  readonly snapshots: Snapshots;
 }
 
 export interface SystemOptions {
@@ -50,6 +52,7 @@ export async function startSystem({ dataDir, hosts }: SystemOptions): Promise<Sy
   return {
     url,
     volumes: volumeClient(url, token),
+    snapshots: createClient(SnapshotService, transport(url, token)),
     async [Symbol.asyncDispose]() {
       await controlPlane.stop();
     },
@@ -57,9 +60,13 @@ export async function startSystem({ dataDir, hosts }: SystemOptions): Promise<Sy
 }
 
 export function volumeClient(baseUrl: string, token: string): Volumes {
+  return createClient(VolumeService, transport(baseUrl, token));
+}
+
+function transport(baseUrl: string, token: string): Transport {
   const authorize: Interceptor = (next) => (request) => {
     request.header.set("authorization", `Bearer ${token.trim()}`);
     return next(request);
   };
-  return createClient(VolumeService, createGrpcTransport({ baseUrl, interceptors: [authorize] }));
+  return createGrpcTransport({ baseUrl, interceptors: [authorize] });
 }
