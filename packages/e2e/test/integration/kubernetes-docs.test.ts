@@ -107,7 +107,7 @@ describe("calls in docs/kubernetes.md", () => {
   it("are understood by the control plane", async () => {
     const script = [
       // In place of a cluster; the volume's id is looked up with it.
-      "kubectl() { echo csi-demo; }; base64() { :; }",
+      "kubectl() { echo csi-demo; }; base64() { cat >/dev/null; }",
       ...those("sh", "api").map((text) => text.replaceAll("https://localhost:8443", `http://${service.address}`).replaceAll("--cacert ca.crt ", "")),
     ]
       .join("\n")
