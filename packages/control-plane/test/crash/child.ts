@@ -1,7 +1,6 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { World } from "../world/world.ts";
 
 export interface Instant {
@@ -29,7 +28,8 @@ interface Stopped {
   readonly formats: number;
 }
 
-const serve = fileURLToPath(new URL("serve.ts", import.meta.url));
+/** The program of a child, as one file. */
+export const serveProgram = new URL("serve.ts", import.meta.url);
 
 /** A process that serves where it is told to. */
 export class Child {
@@ -37,9 +37,9 @@ export class Child {
   readonly #exited: Promise<[code: number | null, signal: string | null]>;
   #complaint = "";
 
-  constructor() {
+  constructor(program: string) {
     const env = { ...process.env, ZFSILO_SECRET_KEY: World.secretKey };
-    this.#process = fork(serve, { execArgv: ["--conditions=development", "--import", "tsx"], env, stdio: ["ignore", "ignore", "pipe", "ipc"] });
+    this.#process = fork(program, { execArgv: [], env, stdio: ["ignore", "ignore", "pipe", "ipc"] });
     this.#exited = once(this.#process, "exit") as Promise<[code: number | null, signal: string | null]>;
     this.#process.stderr?.on("data", (chunk: Buffer) => {
       this.#complaint += chunk.toString();
@@ -84,10 +84,15 @@ export class Child {
  * is the one that is killed next.
  */
 export class Children {
+  readonly #program: string;
   readonly #idle: Child[] = [];
 
+  constructor(program: string) {
+    this.#program = program;
+  }
+
   take(): Child {
-    return this.#idle.pop() ?? new Child();
+    return this.#idle.pop() ?? new Child(this.#program);
   }
 
   giveBack(child: Child): void {

@@ -1,7 +1,9 @@
+import { rm } from "node:fs/promises";
 import { afterAll, describe, expect, it } from "vitest";
 import { workflows } from "../../src/workflow/workflows.ts";
+import { bundle } from "../crash/bundle.ts";
 import { apiCalls } from "../crash/calls.ts";
-import { ask, Children, finish, killDuring, type Instant } from "../crash/child.ts";
+import { ask, Children, finish, killDuring, serveProgram, type Instant } from "../crash/child.ts";
 import { Turns } from "../crash/turns.ts";
 import { cases } from "../world/cases.ts";
 import { expectArrived, expectDoneOrUndone } from "../world/judge.ts";
@@ -17,8 +19,12 @@ import { World } from "../world/world.ts";
 const killed = cases.filter(({ name }) => name in apiCalls);
 const recordings = await recordAll(killed);
 const turns = new Turns(2);
-const children = new Children();
-afterAll(() => children.end());
+const program = await bundle(serveProgram);
+const children = new Children(program);
+afterAll(async () => {
+  await children.end();
+  await rm(program);
+});
 
 it("covers every workflow", () => {
   expect(killed.map(({ name }) => name).sort()).toEqual(Object.keys(apiCalls).sort());
