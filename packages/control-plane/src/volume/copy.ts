@@ -72,7 +72,7 @@ export async function requestCopy(deps: RequestDeps, input: CopyVolumeInput): Pr
     if (existing !== undefined) {
       if (existing.requestFingerprint === requestFingerprint) return alreadySo(existing);
       throw new StorageError("already_exists", `volumes/${id} exists and was created with other fields`, {
-        details: { volume: `volumes/${id}` },
+        details: { field: "volume_id", volume: `volumes/${id}` },
         hint: "Choose another volume_id, or repeat the request exactly as it was made.",
       });
     }
@@ -130,7 +130,7 @@ async function originOf(deps: RequestDeps, { kind, id }: CopySource, taken: Snap
     const snapshot = { snapshotId: row.id, handle: row.handle, volumeId: row.volumeId, dataset: row.dataset };
     return { ...row, snapshot };
   }
-  const volume: VolumeRecord = await readyVolume(deps, id);
+  const volume: VolumeRecord = await readyVolume(deps, id, "volume.source.volume");
   const { hostId, pool, dataset, capacityBytes, mode, filesystem, zfsOptions, attachments } = volume;
   const mounted = attachments.some(({ stagingPath, readOnly }) => stagingPath !== "" && !readOnly);
   const unclean = mounted || filesystem?.unclean === true;

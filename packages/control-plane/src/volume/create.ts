@@ -46,7 +46,7 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput,
     if (existing !== undefined) {
       if (existing.requestFingerprint === print) return alreadySo(existing);
       throw new StorageError("already_exists", `volumes/${id} exists and was created with other fields`, {
-        details: { volume: `volumes/${id}` },
+        details: { field: "volume_id", volume: `volumes/${id}` },
         hint: "Choose another volume_id, or repeat the request exactly as it was made.",
       });
     }

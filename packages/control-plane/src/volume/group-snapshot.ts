@@ -40,11 +40,11 @@ export async function requestCreateGroupSnapshot(deps: RequestDeps, input: Creat
       const same = existing.requestFingerprint === requestFingerprint;
       if (same && !(await isOfEarlierVolumes(deps, existing))) return { group: existing, operation: undefined };
       throw new StorageError("already_exists", `groupSnapshots/${id} exists, of other volumes or with another consistency`, {
-        details: { groupSnapshot: `groupSnapshots/${id}` },
+        details: { field: "group_snapshot_id", groupSnapshot: `groupSnapshots/${id}` },
         hint: "Choose another group_snapshot_id, or repeat the request exactly as it was made.",
       });
     }
-    const volumes = await Promise.all(volumeIds.map((volume) => readyVolume(deps, volume)));
+    const volumes = await Promise.all(volumeIds.map((volume, index) => readyVolume(deps, volume, `${field}[${index}]`)));
     const { hostId, pool } = oneAtomicSnapshot(volumes);
     const { operation } = await begin(createGroupSnapshot, {
       groupId: id,

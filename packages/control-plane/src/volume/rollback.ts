@@ -5,7 +5,7 @@ import type { Answer } from "./answer.ts";
 import { dependantsOf, inUse, listed, namesOf, requireUnchanged, type Dependant } from "./dependants.ts";
 import { readySnapshot } from "./snapshot-requests.ts";
 import { refuseHeld } from "./snapshot.ts";
-import { notNow, readyVolume, runOn, type RequestDeps } from "./volume-requests.ts";
+import { readyVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 export interface RollbackInput {
   readonly snapshotId: SnapshotId;
@@ -49,7 +49,10 @@ function refuseStranger(volume: VolumeRecord, { id, hostId, dataset }: SnapshotR
 function refuseConnected(volume: VolumeRecord): void {
   const hosts = volume.attachments.map(({ hostId }) => `hosts/${hostId}`);
   if (hosts.length === 0) return;
-  throw notNow(volume, "roll back", `it is connected to ${hosts.join(", ")}`, "Call UnmountVolume, UnstageVolume and DisconnectVolume first.");
+  throw new StorageError("precondition", `roll back volumes/${volume.id}: it is connected to ${hosts.join(", ")}`, {
+    details: { field: "name", volume: `volumes/${volume.id}` },
+    hint: "Call UnmountVolume, UnstageVolume and DisconnectVolume first.",
+  });
 }
 
 function laterThan({ createTxg }: SnapshotRecord, all: readonly Dependant[]): Dependant[] {

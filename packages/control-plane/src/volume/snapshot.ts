@@ -32,7 +32,7 @@ export async function requestCreateSnapshot(deps: RequestDeps, input: CreateSnap
       if (same && !(await isOfEarlierVolume(deps, existing))) return { snapshot: existing, operation: undefined };
       throw taken(existing);
     }
-    const volume = await readyVolume(deps, volumeId);
+    const volume = await readyVolume(deps, volumeId, "snapshot.volume");
     const { operation } = await begin(createSnapshot, {
       member: { snapshotId: id, handle: newSnapshotHandle(), volumeId, dataset: volume.dataset },
       displayName,
@@ -57,7 +57,7 @@ export async function isOfEarlierVolume({ volumes }: Pick<RequestDeps, "volumes"
 function taken({ id, volumeId, consistency, state }: SnapshotRecord): StorageError {
   const what = state === "tombstoned" ? "was deleted, and lives on for its clones" : `is one of volumes/${volumeId}, consistency ${consistency}`;
   return new StorageError("already_exists", `snapshots/${id} exists: it ${what}`, {
-    details: { snapshot: `snapshots/${id}` },
+    details: { field: "snapshot_id", snapshot: `snapshots/${id}` },
     hint: "Choose another snapshot_id, or repeat the request exactly as it was made.",
   });
 }

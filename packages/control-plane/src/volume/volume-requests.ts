@@ -54,13 +54,14 @@ export function alreadySo(volume: VolumeRecord): Answer {
   return { volume, operation: undefined };
 }
 
-/** A volume that is being made is not there yet for anybody. */
-export async function readyVolume(deps: Pick<WorkflowDeps, "volumes">, id: VolumeId): Promise<VolumeRecord> {
-  const volume = await deps.volumes.get(id);
-  if (volume.state !== "creating") return volume;
-  throw new StorageError("not_found", `volumes/${id} does not exist yet`, {
-    details: { volume: `volumes/${id}` },
-    hint: "It is being created. Repeat CreateVolume with the same id to wait for it.",
+/** A volume that is being made is not there yet for anybody. The error names `field`, the one of the request that names the volume. */
+export async function readyVolume(deps: Pick<WorkflowDeps, "volumes">, id: VolumeId, field = "name"): Promise<VolumeRecord> {
+  const volume = await deps.volumes.find(id);
+  if (volume !== undefined && volume.state !== "creating") return volume;
+  const name = `volumes/${id}`;
+  throw new StorageError("not_found", `${field === "name" ? "" : `${field}: `}${name} does not exist${volume === undefined ? "" : " yet"}`, {
+    details: { field, volume: name },
+    ...(volume && { hint: "It is being created. Repeat CreateVolume with the same id to wait for it." }),
   });
 }
 

@@ -92,7 +92,7 @@ describe("a snapshot", () => {
   });
 
   it.each([
-    ["of a volume that is not there", { snapshot: { volume: "volumes/none" } }, "not_found: volumes/none does not exist"],
+    ["of a volume that is not there", { snapshot: { volume: "volumes/none" } }, "not_found: snapshot.volume: volumes/none does not exist"],
     ["of nothing", {}, "invalid_argument: snapshot.volume: is required"],
     ["of a host", { snapshot: { volume: "hosts/give" } }, "invalid_argument: snapshot.volume: \"hosts/give\" does not begin with volumes/"],
     ["under a bad id", { snapshotId: "A", snapshot: { volume: "volumes/one" } }, "invalid_argument: snapshot_id"],
@@ -330,7 +330,7 @@ describe("a clone", () => {
   it.each([
     ["of nothing", {}, {}, "invalid_argument: volume.source: names neither"],
     ["of a missing snapshot", { snapshot: "snapshots/none" }, {}, "not_found: volume.source.snapshot: snapshots/none does not exist"],
-    ["of a missing volume", { volume: "volumes/none" }, {}, "not_found: volumes/none does not exist"],
+    ["of a missing volume", { volume: "volumes/none" }, {}, "not_found: volume.source.volume: volumes/none does not exist"],
     ["smaller than its source", { snapshot: "snapshots/s1" }, { capacityBytes: mib(32) }, "invalid_argument: volume.capacity_bytes: 33554432 is less than the 67108864 of its source"],
     ["on another host", { snapshot: "snapshots/s1" }, { host: "hosts/take" }, "invalid_argument: volume.host: its source lives on hosts/give"],
     ["of another mode", { snapshot: "snapshots/s1" }, { mode: "VOLUME_MODE_BLOCK" }, "invalid_argument: volume.mode: its source is of mode filesystem"],
@@ -462,7 +462,7 @@ describe("a group", () => {
     ["of nothing", [], "invalid_argument: group_snapshot.volumes: is empty"],
     ["of too many", many, "invalid_argument: group_snapshot.volumes: has 65 entries"],
     ["that names one twice", ["volumes/one", "volumes/one"], "invalid_argument: group_snapshot.volumes[1]: names volumes/one a second time"],
-    ["with a missing volume", ["volumes/one", "volumes/none"], "not_found: volumes/none does not exist"],
+    ["with a missing volume", ["volumes/one", "volumes/none"], "not_found: group_snapshot.volumes[1]: volumes/none does not exist"],
     ["across hosts", ["volumes/one", "volumes/there"], "invalid_argument: group_snapshot.volumes: volumes/one is in pool tank of hosts/give, volumes/there is in pool tank of hosts/far"],
   ])("%s is refused, and nothing is changed", async (_what, volumes, refusal) => {
     if (volumes.includes("volumes/there")) {

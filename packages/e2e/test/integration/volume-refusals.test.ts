@@ -1,7 +1,8 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
-import { BadRequestSchema, VolumeMode, VolumeSchema } from "@zfsilo/api";
+import { Code } from "@connectrpc/connect";
+import { VolumeMode, VolumeSchema } from "@zfsilo/api";
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from "vitest";
+import { refused } from "../../src/api/refused.ts";
 import { startSystem, type System } from "../../src/api/system.ts";
 
 const gib = 1n << 30n;
@@ -32,18 +33,6 @@ beforeEach(async () => {
 afterEach(async () => {
   expect(await picture()).toEqual(before);
 });
-
-/** The call is refused with the code, naming the field where one is given. */
-async function refused(call: Promise<unknown>, code: Code, field?: string): Promise<void> {
-  const error = await call.then(
-    () => undefined,
-    (thrown: unknown) => ConnectError.from(thrown),
-  );
-  expect(error?.code, error?.message).toBe(code);
-  if (field === undefined) return;
-  const fields = error!.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations.map((each) => each.field));
-  expect(fields).toEqual([field]);
-}
 
 type VolumeInit = MessageInitShape<typeof VolumeSchema>;
 const { InvalidArgument, NotFound, FailedPrecondition, ResourceExhausted, AlreadyExists, Aborted } = Code;
