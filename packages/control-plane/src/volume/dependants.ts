@@ -18,10 +18,13 @@ export async function dependantsOf({ volumes, snapshots }: Deps, { hostId, datas
   return rows.map((snapshot) => ({ snapshot, clones: clones.get(snapshot.id) ?? [] }));
 }
 
-/** Resource names, in the words of the API. A tombstone is nobody's any more: its clones stand for it. */
+/**
+ * Resource names, in the words of the API. A tombstone is nobody's any more: its clones stand for it. One that is being taken is not
+ * there yet for anybody: its operation keeps others off.
+ */
 export function namesOf(dependants: readonly Dependant[]): string[] {
   return dependants.flatMap(({ snapshot, clones }) => [
-    ...(snapshot.state === "tombstoned" ? [] : [`snapshots/${snapshot.id}`]),
+    ...(snapshot.state === "ready" ? [`snapshots/${snapshot.id}`] : []),
     ...clones.map((id) => `volumes/${id}`),
   ]);
 }
