@@ -6,12 +6,14 @@ import { requestCreateSnapshot, requestDeleteSnapshot, requestHold, requestRelea
 import { requestUpdate } from "../../src/volume/update.ts";
 import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import type { Case } from "./cases.ts";
-import { copy, copyInput, first, group, groupInput, second, snapshotInput, subject, type Rung } from "./ladder.ts";
+import { copy, copyInput, first, group, groupInput, second, snapshotInput, subject, type Rung, type VolumeKind } from "./ladder.ts";
 import type { World } from "./world.ts";
 
 type Then = (world: World) => Promise<void>;
 
 interface Plan extends Omit<Case, "ground" | "leadsTo"> {
+  /** Default ext4. */
+  readonly on?: VolumeKind;
   readonly rung?: Exclude<Rung, "absent">;
   readonly then?: Then;
   readonly leadsTo?: Case["leadsTo"];
@@ -124,6 +126,13 @@ const plans: readonly Plan[] = [
     different: editCopy,
   },
   {
+    name: "clone an encrypted volume",
+    kind: "volume.clone",
+    on: "encrypted",
+    request: (r) => requestCopy(r, copyInput({ kind: "volume", id: subject, copyMode: "clone" })),
+    different: editCopy,
+  },
+  {
     name: "copy a snapshot",
     kind: "volume.copy",
     then: taken,
@@ -165,8 +174,8 @@ const plans: readonly Plan[] = [
   },
 ];
 
-export const snapshotCases: readonly Case[] = plans.map(({ rung = "initial", then, leadsTo, ...plan }) => ({
+export const snapshotCases: readonly Case[] = plans.map(({ on = "ext4", rung = "initial", then, leadsTo, ...plan }) => ({
   ...plan,
-  ground: { kind: "ext4", rung, ...(then === undefined ? {} : { then }) },
+  ground: { kind: on, rung, ...(then === undefined ? {} : { then }) },
   leadsTo: leadsTo ?? rung,
 }));
