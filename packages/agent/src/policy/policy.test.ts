@@ -99,6 +99,7 @@ const allowed: readonly Argv[] = [
   ["mkfs.xfs", "-q", "-K", "-m", `uuid=${uuid}`, "-b", "size=4096", "/dev/sdb"],
   ["mkfs.ext4", "-V"],
   ["e2fsck", "-p", "/dev/sdb"],
+  ["e2fsck", "-n", "/dev/sdb"],
   ["xfs_repair", "-n", "/dev/sdb"],
   ["resize2fs", "/dev/sdb"],
   ["xfs_growfs", "/mnt/a"],

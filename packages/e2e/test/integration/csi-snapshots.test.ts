@@ -114,6 +114,10 @@ it("a group is taken at one instant, once, and goes as a whole", async () => {
   expect(await codeOf(driver.groups.createVolumeGroupSnapshot({ name: "none", sourceVolumeIds: [] }))).toBe("InvalidArgument");
 
   const snapshotIds = snapshots.map(({ snapshotId }) => snapshotId);
+  for (const others of [snapshotIds.slice(1), [...snapshotIds, "csi-none"]]) {
+    expect(await codeOf(driver.groups.getVolumeGroupSnapshot({ groupSnapshotId, snapshotIds: others }))).toBe("InvalidArgument");
+    expect(await codeOf(driver.groups.deleteVolumeGroupSnapshot({ groupSnapshotId, snapshotIds: others }))).toBe("InvalidArgument");
+  }
   await driver.groups.deleteVolumeGroupSnapshot({ groupSnapshotId, snapshotIds });
   await driver.groups.deleteVolumeGroupSnapshot({ groupSnapshotId, snapshotIds });
   expect(await codeOf(driver.groups.getVolumeGroupSnapshot({ groupSnapshotId }))).toBe("NotFound");
