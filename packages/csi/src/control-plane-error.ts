@@ -7,6 +7,8 @@ import { ErrorInfoSchema, HelpSchema } from "@zfsilo/api";
  */
 export class ControlPlaneError extends Error {
   readonly code: Code;
+  /** False: nothing that it wrote. A connection that broke has a code too, INTERNAL among them. */
+  readonly isItsWord: boolean;
   /** The field of the request it is about. */
   readonly field: string;
   /** What a person can do. */
@@ -16,7 +18,9 @@ export class ControlPlaneError extends Error {
     super(`${method}: ${cause.rawMessage}`, { cause });
     this.name = "ControlPlaneError";
     this.code = cause.code;
-    this.field = cause.findDetails(ErrorInfoSchema)[0]?.metadata["field"] ?? "";
+    const [info] = cause.findDetails(ErrorInfoSchema);
+    this.isItsWord = info !== undefined;
+    this.field = info?.metadata["field"] ?? "";
     this.hint = cause.findDetails(HelpSchema)[0]?.links[0]?.description ?? "";
   }
 }

@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { ErrorInfoSchema } from "@zfsilo/api";
 import { reasons, StorageError } from "@zfsilo/lib";
 import { describe, expect, it } from "vitest";
 import { ControlPlaneError } from "./control-plane-error.ts";
@@ -20,11 +21,17 @@ describe("codes of the control plane", () => {
     [Code.PermissionDenied, Code.Unavailable],
     [Code.Unknown, Code.Internal],
   ])("%i is %i", (code, wanted) => {
-    const answer = new ControlPlaneError("CreateVolume", new ConnectError("why", code));
+    const cause = new ConnectError("why", code, undefined, [{ desc: ErrorInfoSchema, value: { reason: "WHY", domain: "zfsilo" } }]);
+    const answer = new ControlPlaneError("CreateVolume", cause);
     // Clients put a ConnectError of code Unknown around it.
     const mapped = toCsiError(ConnectError.from(answer));
     expect(mapped.code).toBe(wanted);
     expect(mapped.rawMessage).toBe("CreateVolume: why");
+  });
+
+  it.each([Code.Internal, Code.Unknown, Code.DataLoss])("%i that it did not write is a connection that broke: the outcome is unknown", (code) => {
+    const answer = new ControlPlaneError("CreateVolume", new ConnectError("Session closed with error code 2", code));
+    expect(toCsiError(ConnectError.from(answer)).code).toBe(Code.Unavailable);
   });
 
   it("leaves the headers of the other connection behind", () => {

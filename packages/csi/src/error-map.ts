@@ -33,6 +33,13 @@ const codeOfControlPlane: Readonly<Partial<Record<Code, Code>>> = {
   [Code.Unknown]: Code.Internal,
 };
 
+/**
+ * What a broken connection is called on the way: a session that HTTP/2 gave up (RFC 9113, 7), an answer that was cut off.
+ * Whether the call had its effect is unknown, and INTERNAL would tell external-provisioner that it had none
+ * (isFinalError in its controller).
+ */
+const codesOfBrokenConnections = new Set<Code>([Code.Internal, Code.Unknown, Code.DataLoss]);
+
 /** A size that cannot be had whatever the pool holds: CSI has a code for it that the control plane has not. */
 export function outOfRange(message: string): ConnectError {
   return new ConnectError(message, Code.OutOfRange);
@@ -41,7 +48,8 @@ export function outOfRange(message: string): ConnectError {
 export function toCsiError(error: unknown): ConnectError {
   const answer = controlPlaneError(error);
   if (answer !== undefined) {
-    const code = codeOfControlPlane[answer.code] ?? answer.code;
+    const wasCutOff = !answer.isItsWord && codesOfBrokenConnections.has(answer.code);
+    const code = wasCutOff ? Code.Unavailable : (codeOfControlPlane[answer.code] ?? answer.code);
     return new ConnectError(withHint(answer.message, answer.hint), code, undefined, undefined, error);
   }
   if (error instanceof ConnectError) return error;
