@@ -29,6 +29,29 @@ describe("the database", () => {
     await database.close();
   });
 
+  it("lets what must come first pass all writers that wait, and asks each of them in its turn", async () => {
+    const database = await openDatabase({ file, log: silent });
+    const order: string[] = [];
+    const writing = (name: string): Promise<void> =>
+      database.write(async (manager) => {
+        await manager.query("select 1");
+        order.push(name);
+      });
+    const writers = ["a", "b", "c", "d"].map(writing);
+    const first = database.writeFirst(() => Promise.resolve(order.push("first")));
+    await Promise.all([...writers, first]);
+    expect(order.indexOf("first")).toBeLessThanOrEqual(1);
+
+    const late = [writing("e"), writing("f")];
+    database.guardWrites(() => {
+      throw new Error("no longer ours");
+    });
+    expect((await Promise.allSettled(late)).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    expect(order).not.toContain("f");
+    await expect(database.writeFirst(() => Promise.resolve("still"))).resolves.toBe("still");
+    await database.close();
+  });
+
   it("of a newer version is refused and left as it is", async () => {
     const database = await openDatabase({ file, log: silent });
     await database.write((manager) => manager.query("insert into migrations (timestamp, name) values (9, 'FromTheFuture9')"));

@@ -26,6 +26,8 @@ export class Database {
   readonly #reader: DataSource;
   readonly #turns = new KeyedMutex();
   readonly #health: DatabaseHealth;
+  /** What goes before the next writer, whoever that is. */
+  readonly #first: (() => Promise<void>)[] = [];
   #mayWrite: () => void = () => undefined;
 
   constructor(writer: DataSource, reader: DataSource, file: string) {
@@ -58,21 +60,42 @@ export class Database {
    * transaction; so what `work` reads stays true until it has written. Each statement is durable by itself.
    */
   async write<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    // At once, for one that would wait in vain; and in its turn, because the wait may be long.
     this.#mayWrite();
-    return this.writeUnguarded(work);
+    return this.#turn(() => {
+      this.#mayWrite();
+      return this.#tried(work);
+    });
   }
 
-  /** For what decides whether others may write. */
-  writeUnguarded<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
-    return this.#turns.run("write", async () => {
-      try {
-        const result = await work(this.#writer.manager);
-        this.#health.worked();
-        return result;
-      } catch (error) {
-        throw this.#health.failed(error);
-      }
+  /**
+   * For what decides whether others may write. Never refused, and before all who wait: behind hundreds of writers it would
+   * come too late for every one of them.
+   */
+  writeFirst<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    const done = new Promise<T>((resolve, reject) => {
+      this.#first.push(() => this.#tried(work).then(resolve, reject));
     });
+    // Where nobody has or awaits a turn, one is needed.
+    void this.#turn(() => Promise.resolve());
+    return done;
+  }
+
+  #turn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turns.run("write", async () => {
+      for (let first = this.#first.shift(); first !== undefined; first = this.#first.shift()) await first();
+      return await work();
+    });
+  }
+
+  async #tried<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    try {
+      const result = await work(this.#writer.manager);
+      this.#health.worked();
+      return result;
+    } catch (error) {
+      throw this.#health.failed(error);
+    }
   }
 
   /** All or nothing, within a turn that `write` gave. */

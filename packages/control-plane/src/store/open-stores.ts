@@ -88,7 +88,7 @@ export async function openStores({ file, key, log, lease: wanted }: OpenStoresOp
 
 /** Renews the lease until the returned function lets go of it. Each renewal also tells whether the database can be written. */
 function keepLease(database: Database, lease: Lease, onLost: (error: StorageError) => void, log: Logger): () => Promise<void> {
-  const query: Query = (sql, parameters = []) => database.writeUnguarded((manager) => manager.query(sql, [...parameters]));
+  const query: Query = (sql, parameters = []) => database.writeFirst((manager) => manager.query(sql, [...parameters]));
   database.guardWrites(() => { lease.assertHeld(); });
   const renew = async (): Promise<void> => {
     try {
