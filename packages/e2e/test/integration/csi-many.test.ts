@@ -34,7 +34,7 @@ function createCall(name: string, timeoutMs: number): GoCall {
 /** All at once, and what did not get its answer in time again, until all have one. Returns the ids and how many tries it took. */
 async function provision(names: readonly string[], timeoutMs: number): Promise<{ ids: Map<string, string>; tries: number }> {
   const ids = new Map<string, string>();
-  for (let tries = 1; tries <= 50; tries += 1) {
+  for (let tries = 1; tries <= 300; tries += 1) {
     const open = names.filter((name) => !ids.has(name));
     const answers = await callFromGo(driver.socket, open.map((name) => createCall(name, timeoutMs)));
     answers.forEach(({ code, message, responses }, index) => {
