@@ -22,7 +22,7 @@ export type TreeCall =
   | { readonly kind: "group"; readonly group: TreeGroup; readonly volumes: readonly TreeVolume[] }
   | { readonly kind: "ungroup"; readonly group: TreeGroup };
 
-export interface VolumeNode {
+interface VolumeNode {
   /** The call that made it. */
   readonly made: string;
   readonly content: string;
@@ -34,7 +34,7 @@ export interface VolumeNode {
   readonly rolledBack: string | undefined;
 }
 
-export interface SnapshotNode {
+interface SnapshotNode {
   readonly made: string;
   readonly of: TreeVolume;
   readonly content: string;
@@ -88,7 +88,7 @@ export function after(tree: Tree, call: TreeCall): Next {
 /** What a write at this point puts on a volume. */
 export const writtenBy = ({ count }: Tree): string => `bytes ${String(count).padStart(6, "0")}`;
 
-export function clonesOf(tree: Tree, snapshot: string): TreeVolume[] {
+function clonesOf(tree: Tree, snapshot: string): TreeVolume[] {
   return treeVolumes.filter((name) => tree.volumes[name]?.origin === snapshot);
 }
 
@@ -96,11 +96,6 @@ export function clonesOf(tree: Tree, snapshot: string): TreeVolume[] {
 export function resolve(tree: Tree, ref: SnapshotRef): string | undefined {
   const id = typeof ref === "string" ? ref : tree.groups[ref.group]?.members[ref.index];
   return id !== undefined && id in tree.snapshots ? id : undefined;
-}
-
-/** The volume whose zvol holds it. */
-export function holderOf(tree: Tree, snapshot: string): TreeVolume | undefined {
-  return treeVolumes.find((name) => tree.volumes[name]?.held.includes(snapshot));
 }
 
 /** A volume of that id is there: the same call is answered again, any other refused. */

@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { Consistency, CopyMode, HostRole, VolumeMode, VolumeSchema, type VolumeSourceSchema } from "@zfsilo/api";
+import { Consistency, CopyMode, HostRole, VolumeMode, VolumeSchema, VolumeSourceSchema, type ClonePolicy, type SnapshotPolicy } from "@zfsilo/api";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { refused } from "../../src/api/refused.ts";
 import { startSystem, type System } from "../../src/api/system.ts";
@@ -66,7 +66,7 @@ describe("CreateSnapshot refuses", () => {
   });
 
   it("an id that is taken, of another source or with another promise", async () => {
-    const ask = (volume: string, consistency = Consistency.CRASH) => system.snapshots.createSnapshot({ snapshotId: "early", snapshot: { volume, consistency } });
+    const ask = (volume: string, consistency: Consistency = Consistency.CRASH) => system.snapshots.createSnapshot({ snapshotId: "early", snapshot: { volume, consistency } });
     await refused(ask("volumes/other"), AlreadyExists, "snapshot_id");
     await refused(ask("volumes/mounted", Consistency.FILESYSTEM), AlreadyExists, "snapshot_id");
     expect(await ask("volumes/mounted")).toMatchObject({ snapshot: { name: "snapshots/early" }, operation: "" });
@@ -97,7 +97,8 @@ describe.each([["a clone", CopyMode.CLONE], ["a full copy", CopyMode.FULL]])("Cr
     ["another filesystem", early, { filesystem: { type: "xfs" } }, InvalidArgument, "volume.filesystem.type"],
     ["an encryption of its own", early, { encryption: {} }, InvalidArgument, "volume.encryption"],
   ])("%s", async (_what, source, fields, code, field) => {
-    const volume = create(VolumeSchema, { ...fields, source: { source: source ?? { case: undefined }, copyMode } });
+    const volume = create(VolumeSchema, fields);
+    volume.source = create(VolumeSourceSchema, { copyMode, ...(source && { source }) });
     await refused(system.volumes.createVolume({ volumeId: "bad", volume }), code, field);
   });
 
@@ -158,8 +159,8 @@ describe("deletions and holds refuse", () => {
     await refused(system.snapshots.deleteSnapshot({ name: "snapshots/held" }), FailedPrecondition);
     await refused(system.volumes.deleteVolume({ name: "volumes/other" }), FailedPrecondition);
     await refused(system.groups.deleteGroupSnapshot({ name: "groupSnapshots/none" }), NotFound);
-    await refused(system.snapshots.deleteSnapshot({ name: "snapshots/early", clonePolicy: 9 }), InvalidArgument, "clone_policy");
-    await refused(system.volumes.deleteVolume({ name: "volumes/other", snapshotPolicy: 9 }), InvalidArgument, "snapshot_policy");
+    await refused(system.snapshots.deleteSnapshot({ name: "snapshots/early", clonePolicy: 9 as ClonePolicy }), InvalidArgument, "clone_policy");
+    await refused(system.volumes.deleteVolume({ name: "volumes/other", snapshotPolicy: 9 as SnapshotPolicy }), InvalidArgument, "snapshot_policy");
   });
 });
 
