@@ -72,6 +72,9 @@ interface Made {
   volumeId: string;
   snapshotId: string;
   restoredId: string;
+  groupSnapshotId: string;
+  /** The group's snapshot of the volume, taken after the other one. */
+  laterId: string;
 }
 
 /** A claim's life, call by call. */
@@ -114,6 +117,16 @@ const life: readonly (readonly [string, (csi: CsiClients, made: Made) => Promise
       made.restoredId = volume!.volumeId;
     },
   ],
+  [
+    "CreateVolumeGroupSnapshot",
+    async ({ groups }, made) => {
+      const { groupSnapshot } = await groups.createVolumeGroupSnapshot({ name: "group", sourceVolumeIds: [made.volumeId, made.restoredId] });
+      made.groupSnapshotId = groupSnapshot!.groupSnapshotId;
+      made.laterId = groupSnapshot!.snapshots.find(({ sourceVolumeId }) => sourceVolumeId === made.volumeId)!.snapshotId;
+    },
+  ],
+  ["the calls that only read", readEverything],
+  ["DeleteVolumeGroupSnapshot", ({ groups }, { groupSnapshotId }) => groups.deleteVolumeGroupSnapshot({ groupSnapshotId })],
   ["DeleteVolume of the restored", ({ controller }, { restoredId }) => controller.deleteVolume({ volumeId: restoredId })],
   ["DeleteSnapshot", ({ controller }, { snapshotId }) => controller.deleteSnapshot({ snapshotId })],
   ["NodeUnpublishVolume", ({ node }, { volumeId }) => node.nodeUnpublishVolume({ volumeId, targetPath })],
@@ -121,6 +134,32 @@ const life: readonly (readonly [string, (csi: CsiClients, made: Made) => Promise
   ["ControllerUnpublishVolume", ({ controller }, { volumeId }) => controller.controllerUnpublishVolume({ volumeId, nodeId })],
   ["DeleteVolume", ({ controller }, { volumeId }) => controller.deleteVolume({ volumeId })],
 ];
+
+/** All at once: each has to answer by itself when it is repeated. */
+async function readEverything({ identity, controller, node, groups, metadata }: CsiClients, { volumeId, snapshotId, groupSnapshotId, laterId }: Made): Promise<void> {
+  await Promise.all([
+    identity.getPluginInfo({}),
+    identity.getPluginCapabilities({}),
+    identity.probe({}),
+    controller.controllerGetCapabilities({}),
+    controller.validateVolumeCapabilities({ volumeId, volumeCapabilities: [volumeCapability] }),
+    controller.controllerGetVolume({ volumeId }),
+    controller.listVolumes({}),
+    controller.getCapacity({}),
+    controller.listSnapshots({}),
+    controller.getSnapshot({ snapshotId }),
+    groups.groupControllerGetCapabilities({}),
+    groups.getVolumeGroupSnapshot({ groupSnapshotId }),
+    node.nodeGetCapabilities({}),
+    node.nodeGetInfo({}),
+    drain(metadata.getMetadataAllocated({ snapshotId })),
+    drain(metadata.getMetadataDelta({ baseSnapshotId: snapshotId, targetSnapshotId: laterId })),
+  ]);
+}
+
+async function drain(stream: AsyncIterable<unknown>): Promise<void> {
+  for await (const _message of stream);
+}
 
 /** What a caller repeats: the connection broke, the control plane is away, or what was begun still runs. */
 const passing = new Set([Code.Unavailable, Code.Aborted, Code.DeadlineExceeded, Code.Canceled, Code.Unknown]);
@@ -142,7 +181,7 @@ async function untilDone(call: () => Promise<unknown>): Promise<void> {
 
 describe.each(Object.entries(victims))("when the %s is killed in the middle of each call", (_victim, killAndRestart) => {
   it("the repeated call succeeds, and nothing is left at the end", { timeout: 600_000 }, async () => {
-    const made: Made = { volumeId: "", snapshotId: "", restoredId: "" };
+    const made: Made = { volumeId: "", snapshotId: "", restoredId: "", groupSnapshotId: "", laterId: "" };
     let broken = 0;
     for (const [index, [name, call]] of life.entries()) {
       const first = { answered: false };
