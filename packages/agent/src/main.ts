@@ -1,3 +1,4 @@
+import "./small-heap.ts";
 import { createLogger, runProgram } from "@zfsilo/lib";
 import { startAgent } from "./agent.ts";
 import { parseAgentConfig } from "./config.ts";

@@ -3,7 +3,7 @@ import type { Summary } from "./statistics.ts";
 /** A number that was measured, as it is. Only comparable within one run. */
 export interface Measure extends Summary {
   readonly name: string;
-  readonly unit: "ms" | "MB" | "calls/s";
+  readonly unit: "ms" | "MB" | "calls/s" | "%";
 }
 
 /** A number with a limit. */
@@ -13,7 +13,7 @@ export interface Ratio {
   readonly limit: number;
   readonly bound: "at most" | "at least";
   /** `times` when it is a quotient of two measures. */
-  readonly unit: "times" | "MB" | "s";
+  readonly unit: "times" | "MB" | "s" | "ms" | "%";
   readonly ok: boolean;
 }
 

@@ -5,6 +5,7 @@ import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { merge, type Findings } from "./findings.ts";
 import type { Bench, MachineMeasurement, Measurement } from "./measurement.ts";
+import { agent } from "./measurements/agent.ts";
 import { changes } from "./measurements/changes.ts";
 import { connectMachines } from "./measurements/connect-machines.ts";
 import { lists, snapshotLists } from "./measurements/lists.ts";
@@ -17,7 +18,7 @@ import { targets } from "./measurements/targets.ts";
 import { throughput } from "./measurements/throughput.ts";
 import { toJson, toTables } from "./report.ts";
 
-const measurements: readonly Measurement[] = [reads, changes, throughput, lists, snapshotLists, targets, restart, memory];
+const measurements: readonly Measurement[] = [reads, changes, throughput, lists, snapshotLists, targets, restart, memory, agent];
 const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, connectMachines, snapshotsMachines];
 
 const usage = `Measures zfsilo, as ratios within one run.

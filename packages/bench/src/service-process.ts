@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { residentBytes } from "./process-facts.ts";
 import { volumeClient, type Volumes } from "./system.ts";
 
 /** A control plane as `npm start` runs it: a process of its own. */
@@ -61,12 +62,4 @@ async function listeningAt(stdout: NodeJS.ReadableStream, signal: AbortSignal): 
     if (address !== undefined) return address;
   }
   throw new Error("it ended without listening");
-}
-
-/** VmRSS of proc_pid_status(5), in KiB there. */
-async function residentBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8");
-  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
-  if (kib === undefined) throw new Error(`process ${pid} shows no resident memory`);
-  return Number(kib) * 1024;
 }

@@ -1,6 +1,7 @@
 import { createClient, type Client, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { SnapshotService, VolumeService } from "@zfsilo/api";
+import { HostService, SnapshotService, VolumeService } from "@zfsilo/api";
+import type { Executor } from "@zfsilo/command";
 import { parseConfig, startControlPlane } from "@zfsilo/control-plane";
 import { createLogger } from "@zfsilo/lib";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -20,6 +21,9 @@ export interface System extends AsyncDisposable {
   readonly url: string;
   readonly volumes: Volumes;
   readonly snapshots: Snapshots;
+  readonly hosts: Client<typeof HostService>;
+  /** What acts on a host, by its id. */
+  executor(host: string): Promise<Executor>;
 }
 
 export interface SystemOptions {
@@ -53,6 +57,8 @@ export async function startSystem({ dataDir, hosts }: SystemOptions): Promise<Sy
     url,
     volumes: volumeClient(url, token),
     snapshots: createClient(SnapshotService, transport(url, token)),
+    hosts: createClient(HostService, transport(url, token)),
+    executor: (host) => controlPlane.executor(host),
     async [Symbol.asyncDispose]() {
       await controlPlane.stop();
     },

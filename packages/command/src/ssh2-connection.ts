@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { Client, type ClientChannel, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
+import type { Client, ClientChannel, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
 import { fingerprint, hostPattern, keyType, knownKeysFor, type KnownKeys } from "./known-hosts.ts";
 import {
   ChannelRefusedError,
@@ -62,7 +62,9 @@ export async function connectSsh(target: SshTarget): Promise<SshConnection> {
       return refusal === undefined;
     },
   };
-  const client = new Client();
+  // Loaded by the first connection: it takes 10 MB, and an agent never makes one.
+  const ssh2 = await import("ssh2");
+  const client = new ssh2.Client();
   try {
     await ready(client, config);
   } catch (error) {

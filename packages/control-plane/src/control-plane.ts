@@ -1,4 +1,5 @@
-import { errorChain, KeyedMutex, newId, type Logger, type StorageError } from "@zfsilo/lib";
+import type { Executor } from "@zfsilo/command";
+import { errorChain, KeyedMutex, newId, parseHostId, type Logger, type StorageError } from "@zfsilo/lib";
 import { SimWorld } from "@zfsilo/sim-host";
 import type { OperationState, RunnerObserver } from "@zfsilo/try";
 import { mkdir } from "node:fs/promises";
@@ -61,6 +62,8 @@ export interface ControlPlane {
   readonly adminTokenFile: string;
   /** The simulated machines, for tests that look at them or break them. */
   readonly world: SimWorld;
+  /** What acts on a host by its id, for tests and measurements of the way there alone. */
+  executor(host: string): Promise<Executor>;
   /** Takes no more calls, lets operations reach a step boundary, and lets go of everything, within 9 s. */
   stop(): Promise<void>;
 }
@@ -179,6 +182,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     address,
     adminTokenFile: admin.file,
     world,
+    async executor(host) {
+      return (await machines.get(parseHostId(host))).executor;
+    },
     async stop() {
       readiness.set(false);
       maintenance[Symbol.dispose]();

@@ -1,3 +1,4 @@
+import "@zfsilo/agent/small-heap";
 import { createLogger, runProgram } from "@zfsilo/lib";
 import { parseFlags } from "./config.ts";
 import { startDriver } from "./driver.ts";
