@@ -60,7 +60,7 @@ export function configfsContract(current: CurrentLab): void {
 
 async function errnoOf(lab: Lab, operation: FileOperation): Promise<string> {
   try {
-    await lab.world.target.files([operation], lab.o);
+    await lab.byHand.target.files([operation], lab.o);
     return "none";
   } catch (error) {
     if (error instanceof FileOperationError) return error.errno;

@@ -12,7 +12,7 @@ export function executorFileContract(current: CurrentLab): void {
     runs: 5,
     make: async () => {
       const lab = current();
-      const executor = lab.world.initiator;
+      const executor = lab.byHand.initiator;
       const parents = ["/var", "/var/tmp", directory];
       await executor.files(parents.map((path) => ({ op: "mkdir", path, tolerate: ["EEXIST"] })), lab.o);
       return { executor, dir: directory, close: () => removeTree(executor, directory, lab.o) };

@@ -13,14 +13,14 @@ export function fenceContract(current: CurrentLab): void {
       const { volume, record, device } = await lab.connected();
       const { target } = volume.spec;
       const path = `/sys/kernel/config/target/iscsi/${target}/fabric_statistics/iscsi_instance/sessions`;
-      const sessions = async () => (await lab.world.target.files([{ op: "read", path }], o))[0]?.text;
+      const sessions = async () => (await lab.byHand.target.files([{ op: "read", path }], o))[0]?.text;
       expect(await sessions()).toBe("1\n");
       await lio.removeInitiator(target, lab.world.initiatorIqn, o);
       expect(await sessions()).toBe("0\n");
       expect(await lio.findExport(volume.spec, o)).toMatchObject({ initiators: [], enabled: true });
       await lio.removeInitiator(target, lab.world.initiatorIqn, o);
       expect(["FAILED", "FREE", "none"]).toContain(await sessionLoss(lab, record));
-      const read = await lab.world.initiator.run(["cmp", "-n", "1048576", device.path, "/dev/zero"], o);
+      const read = await lab.byHand.initiator.run(["cmp", "-n", "1048576", device.path, "/dev/zero"], o);
       expect(read.exitCode).toBe(2);
       await iscsi.logout(record, o);
       expect(await refusal(iscsi.login(record, o))).toBe("permission_denied");
@@ -31,7 +31,7 @@ export function fenceContract(current: CurrentLab): void {
       const lab = current();
       const { iscsi, lio, disks, o } = lab;
       const { volume, record, chap, device } = await lab.connected();
-      const { initiator } = lab.world;
+      const { initiator } = lab.byHand;
       const { target } = volume.spec;
       await initiator.files([{ op: "write", path: device.path, content: "before" }], o);
       await lab.command(initiator, "sync");
@@ -54,7 +54,7 @@ export function fenceContract(current: CurrentLab): void {
       const target = lab.place("fenced");
       await mounts.mountDevice({ device: device.path, target, type: "ext4", options: [], readOnly: false }, o);
       const file = `${target}/before`;
-      await lab.world.initiator.files([{ op: "write", path: file, content: "kept in memory", create: { mode: 0o600 } }], o);
+      await lab.byHand.initiator.files([{ op: "write", path: file, content: "kept in memory", create: { mode: 0o600 } }], o);
       expect(await refusal(iscsi.abandonSession(record, o))).toBe("precondition");
       await lio.removeInitiator(volume.spec.target, lab.world.initiatorIqn, o);
       await sessionLoss(lab, record);

@@ -65,19 +65,19 @@ export function freezeContract(current: CurrentLab): void {
       const lab = current();
       const { freezer, o } = lab;
       const path = lab.place("plain");
-      await lab.world.initiator.files([{ op: "mkdir", path: lab.directory, tolerate: ["EEXIST"] }, { op: "mkdir", path }], o);
+      await lab.byHand.initiator.files([{ op: "mkdir", path: lab.directory, tolerate: ["EEXIST"] }, { op: "mkdir", path }], o);
       expect(await refusal(freezer.freeze(path, { limitSeconds: 5 }, o))).toBe("precondition");
       expect(await refusal(freezer.freeze(path, { limitSeconds: 0 }, o))).toBe("invalid_argument");
       expect(await refusal(freezer.freeze(path, { limitSeconds: 61 }, o))).toBe("invalid_argument");
       expect(await freezer.thaw(path, o)).toBe(false);
       await write(lab, path, "not frozen");
-      await lab.world.initiator.files([{ op: "unlink", path: `${path}/f` }], o);
+      await lab.byHand.initiator.files([{ op: "unlink", path: `${path}/f` }], o);
     });
   });
 }
 
 async function write(lab: Lab, path: HostPath, content: string): Promise<void> {
-  await lab.world.initiator.files([{ op: "write", path: `${path}/f`, content, create: { mode: 0o600 } }], lab.o);
+  await lab.byHand.initiator.files([{ op: "write", path: `${path}/f`, content, create: { mode: 0o600 } }], lab.o);
 }
 
 async function mounted(lab: Lab, name: string): Promise<HostPath> {

@@ -168,7 +168,7 @@ function refusedLoginCases(current: CurrentLab): void {
     await lio.removeExport(gone.volume.spec, o);
     const disabled = await lab.admitted();
     const enable = `/sys/kernel/config/target/iscsi/${disabled.record.target}/tpgt_1/enable`;
-    await lab.world.target.files([{ op: "write", path: enable, content: "0" }], o);
+    await lab.byHand.target.files([{ op: "write", path: enable, content: "0" }], o);
     // At once: each keeps iscsid trying for the 20 s that its record allows.
     const logins = [dead, gone.record, disabled.record].map((record) => refusal(iscsi.login(record, o)));
     expect(await Promise.all(logins)).toEqual(["unavailable", "unavailable", "unavailable"]);
@@ -236,7 +236,7 @@ function diskCases(current: CurrentLab): void {
   it("carries what is written on the raw disk to the next session", async () => {
     const lab = current();
     const { iscsi, disks, filesystems, o } = lab;
-    const { initiator } = lab.world;
+    const { initiator } = lab.byHand;
     const { volume, record, device } = await lab.connected();
     const content = "raw bytes\n".repeat(5000);
     await initiator.files([{ op: "write", path: device.path, content }], o);

@@ -19,7 +19,7 @@ async function encrypted(lab: Lab, encryption: EncryptionSpec): Promise<Omit<Vol
 }
 
 async function putKey(lab: Lab, content: string): Promise<void> {
-  const { target } = lab.world;
+  const { target } = lab.byHand;
   await target.files([{ op: "write", path: keyFile, content, create: { mode: 0o600 }, secret: true }], lab.o);
   lab.defer(async () => {
     await target.files([{ op: "unlink", path: keyFile, tolerate: ["ENOENT"] }], lab.o);
@@ -40,7 +40,7 @@ export function keyContract(current: CurrentLab): void {
       await keys.unload(dataset, o);
       expect((await zfs.getVolume(dataset, o)).encryption).toMatchObject({ locked: true });
       const link = { op: "readlink", path: zvols.zvolPath(dataset), tolerate: ["ENOENT"] } as const;
-      await expect.poll(async () => (await lab.world.target.files([link], o))[0]?.errno, { timeout: 10_000 }).toBe("ENOENT");
+      await expect.poll(async () => (await lab.byHand.target.files([link], o))[0]?.errno, { timeout: 10_000 }).toBe("ENOENT");
       expect(await refusal(zfs.growVolume(dataset, mib(128), o))).toBe("permission_denied");
       await keys.load(dataset, right, o);
       await zvols.awaitZvolDevice(dataset, o);
@@ -93,8 +93,8 @@ export function keyContract(current: CurrentLab): void {
       const { dataset } = await encrypted(lab, { algorithm: "aes-256-gcm", key: right });
       const clone = lab.newOwner().dataset;
       lab.defer(() => lab.destroyTree(`${dataset}@s`));
-      await lab.command(lab.world.target, "zfs", "snapshot", `${dataset}@s`);
-      await lab.command(lab.world.target, "zfs", "clone", `${dataset}@s`, clone);
+      await lab.command(lab.byHand.target, "zfs", "snapshot", `${dataset}@s`);
+      await lab.command(lab.byHand.target, "zfs", "clone", `${dataset}@s`, clone);
       lab.defer(() => zfs.destroyVolume(clone, o));
       expect((await zfs.getVolume(clone, o)).encryption).toEqual({ algorithm: "aes-256-gcm", root: dataset, locked: false });
       expect(await refusal(keys.unload(clone, o))).toBe("precondition");

@@ -31,7 +31,7 @@ import {
   type ZfsSnapshot,
   type Zvol,
 } from "@zfsilo/host";
-import { bytes, errorChain, KeyedMutex, newVolumeHandle, retry, Secret, type Bytes, type VolumeHandle } from "@zfsilo/lib";
+import { bytes, errorChain, KeyedMutex, newVolumeHandle, retry, Secret, type Bytes, type Reason, type VolumeHandle } from "@zfsilo/lib";
 import { randomBytes } from "node:crypto";
 import type { HostWorld } from "./world.ts";
 
@@ -121,6 +121,16 @@ export class Lab {
     this.parent = parseDatasetName(`${world.pool}/contract`);
   }
 
+  /** What acts for a person at the machines, and for programs that use the volumes. */
+  get byHand(): { readonly target: Executor; readonly initiator: Executor } {
+    return this.world.byHand ?? this.world;
+  }
+
+  /** Why a request fails that no policy lets through: because of the policy, where one stands before the tool. */
+  unlessGuarded(reason: Reason): Reason {
+    return this.world.byHand === undefined ? reason : "permission_denied";
+  }
+
   /** What an operator could have done by hand: a command the wrappers do not send. Its exit must be 0. */
   async command(executor: Executor, ...argv: Argv): Promise<string> {
     const result: RunResult = await executor.run(argv, this.o);
@@ -130,7 +140,7 @@ export class Lab {
 
   /** What the wrappers would never destroy, with everything below it. Retried: udev may still look at a new volume. */
   async destroyTree(name: string): Promise<void> {
-    const { target } = this.world;
+    const { target } = this.byHand;
     await retry(() => this.command(target, "zfs", "destroy", "-r", name), () => true, this.o.signal);
   }
 
@@ -188,8 +198,8 @@ export class Lab {
   async dropSnapshot(name: SnapshotName): Promise<void> {
     if ((await this.snapshots.find(name, this.o)) === undefined) return;
     const tags = (await this.snapshots.holds([name], this.o)).get(name) ?? [];
-    for (const tag of tags) await this.command(this.world.target, "zfs", "release", tag, name);
-    await this.command(this.world.target, "zfs", "destroy", name);
+    for (const tag of tags) await this.command(this.byHand.target, "zfs", "release", tag, name);
+    await this.command(this.byHand.target, "zfs", "destroy", name);
   }
 
   async clone(snapshot: SnapshotName, options: NewClone = {}): Promise<Pick<Volume, "handle" | "dataset" | "owner" | "zvol">> {

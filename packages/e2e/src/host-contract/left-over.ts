@@ -15,11 +15,11 @@ export async function leftOver(lab: Lab): Promise<string[]> {
   note("mount", (await mounts.list(o)).map(({ target }) => target).filter((target) => target.startsWith(directory)));
   const list = (path: string): FileOperation => ({ op: "list", path, tolerate: ["ENOENT"] });
   const config = "/sys/kernel/config/target";
-  const [backstores, targets] = await lab.world.target.files([list(`${config}/core/iblock_0`), list(`${config}/iscsi`)], o);
+  const [backstores, targets] = await lab.byHand.target.files([list(`${config}/core/iblock_0`), list(`${config}/iscsi`)], o);
   // The attributes of an HBA, and the one directory the fabric makes by itself.
   note("backstore", (backstores?.entries ?? []).filter((name) => !["hba_info", "hba_mode"].includes(name)));
   note("target", (targets?.entries ?? []).filter((name) => !["discovery_auth", "lio_version", "cpus_allowed_list"].includes(name)));
-  const [places] = await lab.world.initiator.files([list(directory)], o);
+  const [places] = await lab.byHand.initiator.files([list(directory)], o);
   note("path", (places?.entries ?? []).map((name) => `${directory}/${name}`));
   return found;
 }

@@ -13,7 +13,7 @@ export function lioPartialContract(current: CurrentLab): void {
       lab.defer(() => lio.removeExport(volume.spec, o));
       const steps = await exportSteps(lab, volume);
       for (let made = 1; made <= steps.length; made += 1) {
-        await lab.world.target.files(steps.slice(0, made), o);
+        await lab.byHand.target.files(steps.slice(0, made), o);
         await lio.removeExport(volume.spec, o);
         expect(await lio.findExport(volume.spec, o), `after ${made} operations`).toBeUndefined();
       }
@@ -28,7 +28,7 @@ export function lioPartialContract(current: CurrentLab): void {
       await lio.removeExport(volume.spec, o);
       const steps = await exportSteps(lab, volume);
       for (let made = 1; made <= steps.length; made += 1) {
-        await lab.world.target.files(steps.slice(0, made), o);
+        await lab.byHand.target.files(steps.slice(0, made), o);
         expect(await lio.ensureExport(volume.spec, o), `after ${made} operations`).toEqual(whole);
         await lio.removeExport(volume.spec, o);
       }
@@ -39,13 +39,13 @@ export function lioPartialContract(current: CurrentLab): void {
       const { lio, o } = lab;
       const { spec } = await lab.exported();
       const acl = `/sys/kernel/config/target/iscsi/${spec.target}/tpgt_1/acls/${lab.world.initiatorIqn}`;
-      await lab.world.target.files([{ op: "mkdir", path: acl }, { op: "mkdir", path: `${acl}/lun_0` }], o);
+      await lab.byHand.target.files([{ op: "mkdir", path: acl }, { op: "mkdir", path: `${acl}/lun_0` }], o);
       const found = { iqn: lab.world.initiatorIqn, session: "none" };
       expect((await lio.findExport(spec, o))?.initiators).toEqual([found]);
       expect((await lio.listExports(o))[0]?.initiators).toEqual([found]);
       await lio.removeInitiator(spec.target, lab.world.initiatorIqn, o);
       expect((await lio.findExport(spec, o))?.initiators).toEqual([]);
-      await lab.world.target.files([{ op: "mkdir", path: acl }, { op: "mkdir", path: `${acl}/lun_0` }], o);
+      await lab.byHand.target.files([{ op: "mkdir", path: acl }, { op: "mkdir", path: `${acl}/lun_0` }], o);
       await lio.removeExport(spec, o);
       expect(await lio.findExport(spec, o)).toBeUndefined();
     });

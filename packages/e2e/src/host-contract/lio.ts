@@ -89,9 +89,9 @@ function foreignCases(current: CurrentLab): void {
     const other = await lab.volume();
     const backstore = `${config}/core/iblock_0/${mine.handle}`;
     lab.defer(async () => {
-      await lab.world.target.files([{ op: "rmdir", path: backstore }], o);
+      await lab.byHand.target.files([{ op: "rmdir", path: backstore }], o);
     });
-    await lab.world.target.files(
+    await lab.byHand.target.files(
       [
         { op: "mkdir", path: `${config}/core/iblock_0`, tolerate: ["EEXIST"] },
         { op: "mkdir", path: backstore },
@@ -114,9 +114,9 @@ function foreignCases(current: CurrentLab): void {
     const { lio, o } = lab;
     const strange = [`${config}/core/iblock_0/somebodys`, `${config}/iscsi/iqn.2026-01.io.zfsilo.contract:somebodys`];
     lab.defer(async () => {
-      await lab.world.target.files(strange.map((path) => ({ op: "rmdir", path })), o);
+      await lab.byHand.target.files(strange.map((path) => ({ op: "rmdir", path })), o);
     });
-    await lab.world.target.files(
+    await lab.byHand.target.files(
       [
         { op: "mkdir", path: `${config}/core/iblock_0`, tolerate: ["EEXIST"] },
         { op: "mkdir", path: `${config}/iscsi`, tolerate: ["EEXIST"] },

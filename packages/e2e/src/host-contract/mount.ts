@@ -73,14 +73,14 @@ function deviceCases(current: CurrentLab, shared: SharedDisk): void {
     const device = shared();
     const target = lab.place("read-only");
     expect((await mounts.mountDevice(ext4(device, target, true), o)).options).toContain("ro");
-    const write = lab.world.initiator.files([{ op: "write", path: `${target}/f`, content: "x", create: { mode: 0o600 } }], o);
+    const write = lab.byHand.initiator.files([{ op: "write", path: `${target}/f`, content: "x", create: { mode: 0o600 } }], o);
     await expect(write).rejects.toMatchObject({ errno: "EROFS" });
   });
 
   it("shows the same bytes after unmount, logout and login", async () => {
     const lab = current();
     const { iscsi, disks, mounts, o } = lab;
-    const { initiator } = lab.world;
+    const { initiator } = lab.byHand;
     const { volume, record, device } = await formatted(lab);
     const target = lab.place("bytes");
     const content = Array.from({ length: 4000 }, (_, index) => `line ${index}\n`).join("");
@@ -106,7 +106,7 @@ function bindCases(current: CurrentLab, shared: SharedDisk): void {
   it("shows a mounted directory at a second place, also read-only", async () => {
     const lab = current();
     const { mounts, o } = lab;
-    const { initiator } = lab.world;
+    const { initiator } = lab.byHand;
     const device = shared();
     const source = lab.place("staged");
     await mounts.mountDevice(ext4(device, source), o);
@@ -128,7 +128,7 @@ function bindCases(current: CurrentLab, shared: SharedDisk): void {
   it("shows a disk on a file, for a raw volume", async () => {
     const lab = current();
     const { mounts, o } = lab;
-    const { initiator } = lab.world;
+    const { initiator } = lab.byHand;
     const { record, device } = await lab.connected();
     const target = lab.place("raw/disk");
     lab.defer(() => mounts.removeTarget(parseHostPath(`${lab.directory}/raw`), o));
@@ -164,7 +164,7 @@ function refusalCases(current: CurrentLab, shared: SharedDisk): void {
   it("takes no place that is taken", async () => {
     const lab = current();
     const { mounts, o } = lab;
-    const { initiator } = lab.world;
+    const { initiator } = lab.byHand;
     const device = shared();
     const two = await lab.connected();
     const target = lab.place("taken");
@@ -191,9 +191,9 @@ function refusalCases(current: CurrentLab, shared: SharedDisk): void {
     const device = shared();
     const inside = lab.place("inside");
     const link = parseHostPath(`${lab.directory}/link`);
-    await lab.world.initiator.files([{ op: "mkdir", path: inside }, { op: "symlink", path: link, target: inside }], o);
+    await lab.byHand.initiator.files([{ op: "mkdir", path: inside }, { op: "symlink", path: link, target: inside }], o);
     lab.defer(async () => {
-      await lab.world.initiator.files([{ op: "unlink", path: link }], o);
+      await lab.byHand.initiator.files([{ op: "unlink", path: link }], o);
     });
     lab.place("inside/deep");
     const target = parseHostPath(`${link}/deep`);
@@ -226,7 +226,7 @@ function busyCases(current: CurrentLab, shared: SharedDisk): void {
     // The simulator has no processes: there only a mount inside keeps a mount busy.
     if (lab.world.kind === "simulated") context.skip();
     const { mounts, o } = lab;
-    const { initiator } = lab.world;
+    const { initiator } = lab.byHand;
     const device = shared();
     const target = lab.place("worked-in");
     await mounts.mountDevice(ext4(device, target), o);

@@ -68,7 +68,7 @@ export function rangeContract(current: CurrentLab): void {
 /** Applies the changed ranges of the newer snapshot to a clone of the older one, and compares the two. */
 async function scattered(lab: Lab): Promise<void> {
   const { ranges, zvols, zfs, o } = lab;
-  const { target } = lab.world;
+  const { target } = lab.byHand;
   const volume = await lab.volume();
   const path = zvols.zvolPath(volume.dataset);
   const put = (block: number, count: number): Promise<string> =>

@@ -9,12 +9,12 @@ const nowhere = snapshotOf(parseDatasetName("nopool/contract/v"), "s");
 /** Writes text at the beginning of a zvol, through the page cache and down to the pool. */
 export async function write(lab: Lab, volume: Pick<Volume, "dataset">, content: string): Promise<void> {
   const path = lab.zvols.zvolPath(volume.dataset);
-  await lab.world.target.files([{ op: "write", path, content }], lab.o);
-  await lab.command(lab.world.target, "sync", path);
+  await lab.byHand.target.files([{ op: "write", path, content }], lab.o);
+  await lab.command(lab.byHand.target, "sync", path);
 }
 
 export async function read(lab: Lab, volume: Pick<Volume, "dataset">, length: number): Promise<string> {
-  const [result] = await lab.world.target.files([{ op: "read", path: lab.zvols.zvolPath(volume.dataset), maxBytes: length }], lab.o);
+  const [result] = await lab.byHand.target.files([{ op: "read", path: lab.zvols.zvolPath(volume.dataset), maxBytes: length }], lab.o);
   return result?.text ?? "";
 }
 
@@ -107,7 +107,7 @@ function destroyCases(current: CurrentLab): void {
     const volume = await lab.bareVolume();
     const { name, taken } = await lab.snapshot(volume, "s1");
     const byHand = snapshotOf(volume.dataset, "byhand");
-    await lab.command(lab.world.target, "zfs", "snapshot", byHand);
+    await lab.command(lab.byHand.target, "zfs", "snapshot", byHand);
     lab.defer(() => lab.dropSnapshot(byHand));
     expect(await refusal(snapshots.destroy(name, owned("snap_other"), {}, o))).toBe("precondition");
     expect(await refusal(snapshots.destroy(name, { snapshot: "snap_s1", cluster: "other" }, {}, o))).toBe("precondition");
@@ -199,7 +199,7 @@ function rollbackCases(current: CurrentLab): void {
     await expect(snapshots.rollback(name, { destroyLater: true }, o)).rejects.toMatchObject({ clones: [clone.dataset] });
     await zfs.destroyOwnedVolume(clone.dataset, clone.owner, o);
     const byHand = snapshotOf(volume.dataset, "byhand");
-    await lab.command(lab.world.target, "zfs", "snapshot", byHand);
+    await lab.command(lab.byHand.target, "zfs", "snapshot", byHand);
     lab.defer(() => lab.dropSnapshot(byHand));
     expect(await refusal(snapshots.rollback(name, { destroyLater: true }, o))).toBe("precondition");
     await lab.dropSnapshot(byHand);

@@ -8,6 +8,8 @@ export interface HostWorld {
   readonly target: Executor;
   /** Logs in under its own name. */
   readonly initiator: Executor;
+  /** What acts in place of a person, where the two executors do not let everything through. */
+  readonly byHand?: { readonly target: Executor; readonly initiator: Executor };
   readonly pool: PoolName;
   readonly portal: Portal;
   readonly initiatorIqn: Iqn;

@@ -22,7 +22,7 @@ export function zfsDestroyContract(current: CurrentLab): void {
       const { dataset, owner } = await lab.bareVolume();
       const unmarked = lab.newOwner();
       lab.defer(() => zfs.destroyVolume(unmarked.dataset, o));
-      await lab.command(lab.world.target, "zfs", "create", "-s", "-V", "67108864", unmarked.dataset);
+      await lab.command(lab.byHand.target, "zfs", "create", "-s", "-V", "67108864", unmarked.dataset);
       expect(await refusal(zfs.destroyOwnedVolume(dataset, { ...owner, volume: "vol_other" }, o))).toBe("precondition");
       expect(await refusal(zfs.destroyOwnedVolume(dataset, { ...owner, cluster: "other" }, o))).toBe("precondition");
       expect(await refusal(zfs.destroyOwnedVolume(dataset, { ...owner, guid: "1" }, o))).toBe("precondition");
@@ -36,7 +36,7 @@ export function zfsDestroyContract(current: CurrentLab): void {
     it("leaves a volume with a snapshot, and one whose snapshot has a clone", async () => {
       const lab = current();
       const { zfs, o } = lab;
-      const { target } = lab.world;
+      const { target } = lab.byHand;
       const { dataset, owner } = await lab.bareVolume();
       const clone = lab.newOwner();
       await lab.command(target, "zfs", "snapshot", `${dataset}@s`);
