@@ -1,4 +1,5 @@
 import { HostState } from "@zfsilo/api";
+import { within } from "@zfsilo/lib";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -23,7 +24,7 @@ export async function startAgentProcess(system: System, host: string, directory:
   const env = { PATH: process.env["PATH"], ZFSILO_JOIN_TOKEN: secret, ZFSILO_LOG_LEVEL: "error" };
   const child = spawn(process.execPath, [main, ...flags], { stdio: ["ignore", "ignore", "inherit"], env });
   const pid = Number(child.pid);
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(startLimitMs)]);
+  const limit = within(startLimitMs, signal);
   const online = async (): Promise<boolean> => (await system.hosts.getHost({ name: host }, { signal: limit })).host?.state === HostState.ONLINE;
   try {
     while (!(await online())) await sleep(50, undefined, { signal: limit });

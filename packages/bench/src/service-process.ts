@@ -1,4 +1,4 @@
-import { StorageError } from "@zfsilo/lib";
+import { StorageError, within } from "@zfsilo/lib";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
@@ -23,7 +23,7 @@ const startLimitMs = 60_000;
 
 export async function startService(dataDir: string, signal: AbortSignal): Promise<ServiceProcess> {
   const main = join(fileURLToPath(import.meta.resolve("@zfsilo/control-plane")), "..", "main.js");
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(startLimitMs)]);
+  const limit = within(startLimitMs, signal);
   const began = performance.now();
   const child = spawn(process.execPath, [main], {
     stdio: ["ignore", "pipe", "ignore"],

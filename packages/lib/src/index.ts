@@ -8,3 +8,4 @@ export * from "./log.ts";
 export * from "./program.ts";
 export * from "./retry.ts";
 export * from "./secret.ts";
+export * from "./within.ts";

@@ -1,3 +1,4 @@
+import { within } from "@zfsilo/lib";
 import { spawn } from "node:child_process";
 import { access, constants, mkdir, readFile, writeFile } from "node:fs/promises";
 import { availableParallelism, release } from "node:os";
@@ -49,7 +50,7 @@ function bootsWithKvm(image: Image, signal: AbortSignal): Promise<boolean> {
     ...["-kernel", image.kernel, "-initrd", image.initrd, "-no-reboot", "-serial", "stdio"],
     ...["-append", `${kernelCommandLine("give")} loglevel=7 panic=-1`],
   ] as const;
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(30_000)]);
+  const limit = within(30_000, signal);
   return new Promise((resolve) => {
     const child = spawn(program, rest, { stdio: ["ignore", "pipe", "ignore"], env: toolEnvironment(), signal: limit, killSignal: "SIGKILL" });
     let seen = "";

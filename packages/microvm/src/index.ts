@@ -1,7 +1,9 @@
 export { makeDiskImage } from "./disk-image.ts";
+export { GuestProgram, type GuestProgramOptions } from "./guest-program.ts";
 export { listInstances, removeInstance as takeDown } from "./instance.ts";
-export type { ExecOptions, Machine } from "./machine.ts";
+export { mustExec, type ExecOptions, type Machine } from "./machine.ts";
 export { bringUp, findRunning, type BringUpOptions, type Machines } from "./pair.ts";
+export { makeProgramDisk, programs, type ProgramDisk } from "./programs.ts";
 export { hostNqn, initiatorName, poolName, type RoleName } from "./roles.ts";
 export { toolPackages, type ToolResult } from "./run-tool.ts";
 export type { SshAddress } from "./ssh.ts";

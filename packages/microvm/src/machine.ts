@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StorageError } from "@zfsilo/lib";
+import { StorageError, within } from "@zfsilo/lib";
 import type { ProcessId } from "./process-id.ts";
 import { savedStateName, storageNetdev, vmFiles, type VmPlan } from "./qemu-command.ts";
 import { qmpCommand } from "./qmp.ts";
@@ -104,9 +104,9 @@ export class QemuMachine implements Machine {
   }
 
   exec(argv: readonly [string, ...string[]], options: ExecOptions = {}): Promise<ToolResult> {
-    const limits = [this.#setting.signal, AbortSignal.timeout(options.timeoutMs ?? 120_000)];
-    if (options.signal !== undefined) limits.push(options.signal);
-    return execOverSsh(this.ssh, argv, AbortSignal.any(limits));
+    const { signal, timeoutMs = 120_000 } = options;
+    const signals = [this.#setting.signal, ...(signal === undefined ? [] : [signal])];
+    return execOverSsh(this.ssh, argv, within(timeoutMs, ...signals));
   }
 
   async waitReady(): Promise<void> {
@@ -131,6 +131,13 @@ export class QemuMachine implements Machine {
   }
 
   #monitorLimit(): AbortSignal {
-    return AbortSignal.any([this.#setting.signal, AbortSignal.timeout(60_000)]);
+    return within(60_000, this.#setting.signal);
   }
+}
+
+/** Runs a program that must succeed, and returns what it printed. */
+export async function mustExec(machine: Machine, argv: readonly [string, ...string[]], options: ExecOptions = {}): Promise<string> {
+  const { code, stdout, stderr } = await machine.exec(argv, options);
+  if (code === 0) return stdout;
+  throw new StorageError("internal", `${argv.join(" ").slice(0, 500)} on ${machine.name}: exit ${code}`, { cause: new Error(stderr.trim()) });
 }

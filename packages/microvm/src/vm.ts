@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { open, readdir, readFile, readlink, realpath, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StorageError } from "@zfsilo/lib";
+import { StorageError, within } from "@zfsilo/lib";
 import { exists } from "./cache.ts";
 import { commandLine, isSameProcess, processId, type ProcessId } from "./process-id.ts";
 import { qemuCommand, vmFiles, type VmPlan } from "./qemu-command.ts";
@@ -86,7 +86,7 @@ async function waitUntilRunning(directory: string, role: RoleName, id: ProcessId
 
 async function isRunning(monitor: string, signal: AbortSignal): Promise<boolean> {
   try {
-    const status = await qmpCommand(monitor, "query-status", {}, AbortSignal.any([signal, AbortSignal.timeout(10_000)]));
+    const status = await qmpCommand(monitor, "query-status", {}, within(10_000, signal));
     return status !== null && typeof status === "object" && "running" in status && status.running === true;
   } catch {
     return false;

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { GetPoolResponseSchema, ListPoolsResponseSchema, PoolStatusSchema, type PoolService, type PoolStatus } from "@zfsilo/api";
 import { parsePoolName } from "@zfsilo/host";
-import { errorChain, invalidField, StorageError, type HostId, type Logger } from "@zfsilo/lib";
+import { errorChain, invalidField, StorageError, within, type HostId, type Logger } from "@zfsilo/lib";
 import { parentCapacities } from "../machines/capacity.ts";
 import type { HostRecord } from "../store/model.ts";
 import type { HostStore, VolumeStore } from "../store/stores.ts";
@@ -62,7 +62,7 @@ export function poolService(deps: PoolServiceDeps): ServiceImpl<typeof PoolServi
 }
 
 async function read(deps: PoolServiceDeps, host: HostRecord, pool: string | undefined, signal: AbortSignal): Promise<readonly PoolStatus[]> {
-  const limited = AbortSignal.any([signal, AbortSignal.timeout(poolReadLimitMs)]);
+  const limited = within(poolReadLimitMs, signal);
   const looks = await deps.pools.look(host, pool, limited);
   const parents = parentCapacities(host, looks, await deps.volumes.commitments([]));
   return Promise.all(

@@ -9,7 +9,7 @@ import {
   type Service,
 } from "@zfsilo/api";
 import { parseDatasetName, parsePoolName, parseZfsOptions } from "@zfsilo/host";
-import { invalidField, type Logger } from "@zfsilo/lib";
+import { invalidField, within, type Logger } from "@zfsilo/lib";
 import { creatableBytes, creatableInAll, largestVolume, parentCapacities, type VolumeShape } from "../machines/capacity.ts";
 import type { HostRecord, PoolRef } from "../store/model.ts";
 import type { Commitment, HostStore, VolumeStore } from "../store/stores.ts";
@@ -94,7 +94,7 @@ async function capacityOf(
 ): Promise<HostCapacity> {
   const name = `hosts/${host.id}`;
   try {
-    const looks = await deps.pools.look(host, undefined, AbortSignal.any([signal, AbortSignal.timeout(poolReadLimitMs)]));
+    const looks = await deps.pools.look(host, undefined, within(poolReadLimitMs, signal));
     const refs = host.pools.filter(wants).map(({ parentDataset }) => parentDataset);
     const parents = parentCapacities(host, looks, commitments).filter(({ parentDataset }) => refs.includes(parentDataset));
     const pools = parents.map((parent) =>

@@ -1,6 +1,6 @@
-import type { Machine, Machines } from "@zfsilo/microvm";
+import { mustExec, type Machine, type Machines } from "@zfsilo/microvm";
 
-/** How the control plane acts on a machine. */
+/** How the control plane acts on the machines. */
 export type Reach = "ssh" | "agent";
 
 /** The configuration of give and take as hosts. Give is an initiator too: the second one, for volumes that two share. */
@@ -28,11 +28,9 @@ function sshOf({ ssh }: Machine): object {
   };
 }
 
-/** Runs a program that must succeed and returns what it printed. */
+/** What a program that must succeed printed. */
 export async function output(machine: Machine, ...argv: [string, ...string[]]): Promise<string> {
-  const { code, stdout, stderr } = await machine.exec(argv);
-  if (code !== 0) throw new Error(`${argv.join(" ")} on ${machine.name}: exit ${code}: ${stderr}`);
-  return stdout.trim();
+  return (await mustExec(machine, argv)).trim();
 }
 
 /** Everything that zfsilo could leave on a machine, one line each: compared before and after a test. */

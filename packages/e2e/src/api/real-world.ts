@@ -1,9 +1,7 @@
 import type { VolumeMode } from "@zfsilo/api";
-import { bringUp, type Machine, type Machines } from "@zfsilo/microvm";
+import { bringUp, makeProgramDisk, type GuestProgram, type Machine, type Machines, type ProgramDisk } from "@zfsilo/microvm";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { startAgentOn } from "../agent/agents.ts";
-import type { GuestProgram } from "../agent/guest-program.ts";
-import { makeProgramDisk, type ProgramDisk } from "../agent/programs.ts";
 import { output, realHosts, traces, type Reach } from "./real-hosts.ts";
 import { startSystem, type System, type SystemOptions } from "./system.ts";
 

@@ -17,23 +17,23 @@ export function writeProtectContract(current: CurrentLab): void {
       const lab = current();
       const connected = await lab.connected();
       expect(connected.device.readOnly).toBe(false);
-      await lab.world.initiator.files([{ op: "write", path: connected.device.path, content: "data" }], lab.o);
-      await lab.command(lab.world.initiator, "sync");
+      await lab.byHand.initiator.files([{ op: "write", path: connected.device.path, content: "data" }], lab.o);
+      await lab.command(lab.byHand.initiator, "sync");
       await lab.disconnect(connected.record);
       const { path, readOnly } = await asReader(lab, connected);
       expect(readOnly).toBe(true);
       const reader = { mappedLun: 0, writeProtected: true, session: "active" };
       expect((await lab.lio.findExport(connected.volume.spec, lab.o))?.initiators).toMatchObject([reader]);
       expect((await lab.lio.listExports(lab.o))[0]?.initiators).toMatchObject([reader]);
-      const [write] = await lab.world.initiator.files([{ op: "write", path, content: "other", tolerate: ["EROFS"] }], lab.o);
+      const [write] = await lab.byHand.initiator.files([{ op: "write", path, content: "other", tolerate: ["EROFS"] }], lab.o);
       expect(write?.errno).toBe("EROFS");
-      expect((await lab.world.initiator.files([{ op: "read", path, maxBytes: 4 }], lab.o))[0]?.text).toBe("data");
+      expect((await lab.byHand.initiator.files([{ op: "read", path, maxBytes: 4 }], lab.o))[0]?.text).toBe("data");
     });
 
     it("is kept from writing by the target, whatever its kernel believes", async () => {
       const lab = current();
       const { volume, chap, device } = await lab.connected();
-      const { initiator, target } = lab.world;
+      const { initiator, target } = lab.byHand;
       await initiator.files([{ op: "write", path: device.path, content: "before" }], lab.o);
       await lab.command(initiator, "sync");
       await lab.lio.ensureInitiator({ target: volume.spec.target, initiator: lab.world.initiatorIqn, chap, readOnly: true }, lab.o);
@@ -58,7 +58,7 @@ export function writeProtectContract(current: CurrentLab): void {
       expect(await refusal(mounts.mountDevice({ device, target, type, options: [], readOnly: false }, o))).toBe("internal");
       await mounts.mountDevice({ device, target, type, options: [], readOnly: true }, o);
       const path = `${target}/file`;
-      const [write] = await lab.world.initiator.files([{ op: "write", path, content: "x", create: { mode: 0o600 }, tolerate: ["EROFS"] }], o);
+      const [write] = await lab.byHand.initiator.files([{ op: "write", path, content: "x", create: { mode: 0o600 }, tolerate: ["EROFS"] }], o);
       expect(write?.errno).toBe("EROFS");
     });
 
@@ -70,8 +70,8 @@ export function writeProtectContract(current: CurrentLab): void {
       await filesystems.make({ device: connected.device.path, type, uuid, options: {} }, o);
       const target = lab.place(`unclean-${type}`);
       await mounts.mountDevice({ device: connected.device.path, target, type, options: [], readOnly: false }, o);
-      await lab.world.initiator.files([{ op: "write", path: `${target}/file`, content: "data", create: { mode: 0o600 } }], o);
-      await lab.command(lab.world.initiator, "sync");
+      await lab.byHand.initiator.files([{ op: "write", path: `${target}/file`, content: "data", create: { mode: 0o600 } }], o);
+      await lab.command(lab.byHand.initiator, "sync");
       await lio.removeInitiator(volume.spec.target, lab.world.initiatorIqn, o);
       await sessionLoss(lab, connected);
       await iscsi.abandonSession(record, o);

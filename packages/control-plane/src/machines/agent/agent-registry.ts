@@ -1,5 +1,5 @@
 import type { ServeRequest } from "@zfsilo/api";
-import { KeyedMutex, StorageError, type HostId, type Logger } from "@zfsilo/lib";
+import { KeyedMutex, StorageError, within, type HostId, type Logger } from "@zfsilo/lib";
 import type { AgentRecord, HostRecord } from "../../store/model.ts";
 import type { AgentStore, HostStore } from "../../store/stores.ts";
 import { AgentHub, type AgentObserver } from "./agent-hub.ts";
@@ -113,7 +113,7 @@ export class AgentRegistry implements AgentObserver, AsyncDisposable {
         hint: "Try again when it is; revoke the agent when the credential may be in wrong hands.",
       });
     }
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(rotationLimitMs)]);
+    const limit = within(rotationLimitMs, signal);
     const done = new Promise<void>((resolve, reject) => {
       this.#rotations.set(host, resolve);
       limit.addEventListener("abort", () => { reject(unconfirmed(host)); }, { once: true });

@@ -1,5 +1,5 @@
-import { openTunnel, type Machine, type Tunnel, type TunnelOptions } from "@zfsilo/microvm";
-import { output } from "../api/real-hosts.ts";
+import { mustExec, type Machine } from "./machine.ts";
+import { openTunnel, type Tunnel, type TunnelOptions } from "./tunnel.ts";
 
 export interface GuestProgramOptions {
   /** Of its systemd unit. */
@@ -29,17 +29,18 @@ export class GuestProgram {
     const settings = Object.entries(environment).map(([key, value]) => `${key}=${value}\n`);
     const wanted = { ...files, [`/etc/${name}.env`]: settings.join(""), [`/etc/systemd/system/${name}.service`]: this.#unit() };
     const script = Object.entries(wanted).map(([path, content]) => `cat > '${path}' <<'end of file'\n${content}\nend of file`);
-    await output(this.machine, "sh", "-ec", ["umask 077", ...script, "systemctl daemon-reload", `systemctl enable -q --now ${name}`].join("\n"));
+    await mustExec(this.machine, ["sh", "-ec", ["umask 077", ...script, "systemctl daemon-reload", `systemctl enable -q --now ${name}`].join("\n")]);
   }
 
-  /** SIGKILL, and a new process. */
-  async kill(): Promise<void> {
-    await output(this.machine, "systemctl", "kill", "-s", "KILL", this.#options.name);
+  /** Of the process that runs it now. */
+  async pid(): Promise<string> {
+    return (await mustExec(this.machine, ["systemctl", "show", "-P", "MainPID", this.#options.name])).trim();
   }
 
   /** Ends it, and takes it from the machine. */
   async remove(): Promise<void> {
-    await output(this.machine, "sh", "-ec", `systemctl disable -q --now ${this.#options.name}; rm /etc/systemd/system/${this.#options.name}.service`);
+    const { name } = this.#options;
+    await mustExec(this.machine, ["sh", "-ec", `systemctl disable -q --now ${name}; rm /etc/systemd/system/${name}.service`]);
     await this.cut();
   }
 

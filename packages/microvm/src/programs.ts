@@ -1,11 +1,13 @@
-import { makeDiskImage, type Machine } from "@zfsilo/microvm";
-import { execFile } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import { output } from "../api/real-hosts.ts";
-import { deployDirectory } from "../deploy/tools.ts";
+import { fileURLToPath } from "node:url";
+import { makeDiskImage } from "./disk-image.ts";
+import { mustExec, type Machine } from "./machine.ts";
+import { mustRun } from "./run-tool.ts";
+
+/** Lays out what runs of one package of this checkout, as the images have it. */
+const assemble = fileURLToPath(new URL("../../csi/deploy/images/assemble", import.meta.url));
 
 /** Where machines have Node.js and zfsilo: what the image of the CSI driver holds, with the agent in it. */
 export const programs = {
@@ -25,11 +27,12 @@ export interface ProgramDisk {
 export async function makeProgramDisk(): Promise<ProgramDisk> {
   const directory = await mkdtemp(join(tmpdir(), "zfsilo-programs-"));
   const content = join(directory, "content");
-  await promisify(execFile)("sh", [join(deployDirectory, "images/assemble"), "csi", content]);
+  const limit = { signal: AbortSignal.timeout(600_000) };
+  await mustRun("lay out zfsilo's programs", ["sh", assemble, "csi", content], limit);
   await mkdir(join(content, "bin"));
   await copyFile(process.execPath, join(content, "bin/node"));
   const file = join(directory, "disk.img");
-  await makeDiskImage(content, file, { signal: AbortSignal.timeout(120_000) });
+  await makeDiskImage(content, file, limit);
   await rm(content, { recursive: true });
   return {
     async plugInto(machine) {
@@ -43,7 +46,7 @@ export async function makeProgramDisk(): Promise<ProgramDisk> {
         "systemctl daemon-reload",
         "mount /opt/zfsilo",
       ];
-      await output(machine, "sh", "-ec", script.join("\n"));
+      await mustExec(machine, ["sh", "-ec", script.join("\n")]);
     },
     async remove() {
       await rm(directory, { recursive: true, force: true });
