@@ -29,6 +29,10 @@ test *args:
 conformance *args:
     npm run test:conformance -- {{args}}
 
+# The chart's sidecars against the CSI driver, on a Kubernetes API server
+sidecars *args:
+    npm run test:sidecars -- {{args}}
+
 # Tests on real kernels, in give and take
 e2e *args:
     npm run test:e2e -- {{args}}

@@ -23,6 +23,16 @@ export default defineConfig({
       {
         ...shared,
         test: {
+          name: "sidecars",
+          include: ["packages/*/test/sidecars/**/*.test.ts"],
+          testTimeout: 180_000,
+          // Kubernetes and the sidecars are built first, once.
+          hookTimeout: 2_400_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
           name: "e2e",
           include: ["packages/*/test/e2e/**/*.test.ts"],
           // Emulated machines take their time; each limit is far above what was ever seen.

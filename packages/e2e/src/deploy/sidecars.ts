@@ -1,7 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { check } from "./chart.ts";
-import { goModule } from "./tools.ts";
+import { goModule, kubeSidecarModules } from "./tools.ts";
 
 /** A rule of a Role or ClusterRole. */
 export interface Rule {
@@ -11,7 +11,7 @@ export interface Rule {
 }
 
 interface Sidecar {
-  /** The image's name, which is the container's too. */
+  /** The image's name, which is the container's and the program's too. */
   readonly name: string;
   /** Without its version, which is the image's tag. */
   readonly module: string;
@@ -21,6 +21,8 @@ interface Sidecar {
 }
 
 const organisation = "github.com/kubernetes-csi";
+const snapshotterModule = `${organisation}/external-snapshotter/v8`;
+const snapshotClientModule = `${organisation}/external-snapshotter/client/v8`;
 
 /** Those whose sources the Go module proxy has. */
 export const sidecars: readonly Sidecar[] = [
@@ -29,7 +31,7 @@ export const sidecars: readonly Sidecar[] = [
   { name: "csi-resizer", module: `${organisation}/external-resizer/v2`, program: "cmd/csi-resizer", roles: "deploy/kubernetes/rbac.yaml" },
   {
     name: "csi-snapshotter",
-    module: `${organisation}/external-snapshotter/v8`,
+    module: snapshotterModule,
     program: "cmd/csi-snapshotter",
     roles: "deploy/kubernetes/csi-snapshotter/rbac-csi-snapshotter.yaml",
   },
@@ -45,6 +47,18 @@ export async function flagsOf({ module, program }: Sidecar, version: string): Pr
   // flag.Duration("timeout", ..), flag.Var(.., "feature-gates", ..), flags.StringVar(&x, "csi-address", ..)
   const definitions = text.matchAll(/\bflags?\.(?:[A-Z]\w*\("([\w-]+)"|\w*Var\((?:[^"\n]*), "([\w-]+)")/g);
   return new Set([...definitions].map(([, plain, variable]) => plain ?? variable ?? ""));
+}
+
+/** The version that kubeSidecars() builds. */
+export async function builtVersion({ module }: Sidecar): Promise<string | undefined> {
+  return (await kubeSidecarModules()).split("\n").map((line) => line.trim().split(" ")).find(([path]) => path === module)?.[1];
+}
+
+/** Definitions of the kinds that the snapshotter serves: one YAML document each. */
+export async function snapshotKinds(version: string): Promise<string[]> {
+  const directory = join(await goModule(`${snapshotClientModule}@${version}`), "config/crd");
+  const files = (await readdir(directory)).filter((file) => file.includes("snapshot.storage.k8s.io_"));
+  return Promise.all(files.map((file) => readFile(join(directory, file), "utf8")));
 }
 
 /** What the roles that come with a sidecar would grant. */

@@ -1,15 +1,17 @@
 import { execFile, execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { chmod, cp, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
 export const deployDirectory = fileURLToPath(new URL("../../../csi/deploy/", import.meta.url));
+
+const e2eDirectory = fileURLToPath(new URL("../../", import.meta.url));
 
 const cache = join(homedir(), ".cache/zfsilo");
 const helmVersion = "3.22.0";
@@ -35,11 +37,54 @@ export function helm(): Promise<string> {
 
 /** What an API server would say (packages/csi/deploy/kube-check). */
 export function kubeCheck(): Promise<string> {
-  const source = join(deployDirectory, "kube-check");
+  return ownProgram(join(deployDirectory, "kube-check"));
+}
+
+/** The control plane of a cluster (packages/e2e/kube-cluster). */
+export function kubeCluster(): Promise<string> {
+  return ownProgram(join(e2eDirectory, "kube-cluster"));
+}
+
+/** The directory of the chart's sidecars as programs (packages/e2e/kube-sidecars). */
+export async function kubeSidecars(): Promise<string> {
+  const source = join(e2eDirectory, "kube-sidecars");
+  const path = `kube-sidecars-${fingerprint(source)}/csi-provisioner` as const;
+  const program = await kept(path, async (directory) => {
+    const manifest = await manifestWithLibrary(source, directory);
+    await go(["build", `-modfile=${manifest}`, "-o", `${directory}/`, "tool"], source);
+  });
+  return dirname(program);
+}
+
+/** The go.mod of kube-sidecars with the provisioner's library as it has to be: see there. */
+async function manifestWithLibrary(source: string, directory: string): Promise<string> {
+  const module = "sigs.k8s.io/sig-storage-lib-external-provisioner/v13";
+  const library = join(directory, "library");
+  await cp(await goModule(`${module}@v13.0.0`), library, { recursive: true });
+  // The module cache is read-only, and its copy with it.
+  await chmod(join(library, "controller"), 0o755);
+  await cp(join(source, "volume_in_use_error.go"), join(library, "controller/volume_in_use_error.go"));
+  for (const file of ["go.mod", "go.sum"]) await cp(join(source, file), join(directory, file));
+  const manifest = join(directory, "go.mod");
+  await go(["mod", "edit", `-replace=${module}=${library}`, manifest], "/");
+  return manifest;
+}
+
+/** Of the modules that kubeSidecars() builds. */
+export function kubeSidecarModules(): Promise<string> {
+  return readFile(join(e2eDirectory, "kube-sidecars/go.mod"), "utf8");
+}
+
+function ownProgram(source: string): Promise<string> {
+  const name = basename(source);
+  return kept(`${name}-${fingerprint(source)}/${name}`, (directory) => go(["build", "-o", directory, "."], source));
+}
+
+/** Changes with the sources and the modules of a program. */
+function fingerprint(source: string): string {
   const hash = createHash("sha256");
-  for (const file of ["go.mod", "go.sum", "main.go", "validate.go"]) hash.update(readFileSync(join(source, file)));
-  const print = hash.digest("hex").slice(0, 16);
-  return kept(`kube-check-${print}/kube-check`, (directory) => go(["build", "-o", directory, "."], source));
+  for (const file of readdirSync(source).sort()) hash.update(readFileSync(join(source, file)));
+  return hash.digest("hex").slice(0, 16);
 }
 
 /** Where the Go module proxy's copy of a module is unpacked. */

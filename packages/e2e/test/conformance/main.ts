@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual, parseArgs } from "node:util";
-import { startSystem, type System } from "../../src/api/system.ts";
+import { oneLife } from "../../src/api/one-life.ts";
+import { startSystem } from "../../src/api/system.ts";
 import { driverOf } from "../../src/csi/running-driver.ts";
 import { runSanity, script, type SpecResult } from "./sanity.ts";
 import { answerPaths } from "./sim-paths.ts";
@@ -96,18 +97,4 @@ async function onSimulatedHosts(directory: string, flags: readonly string[]): Pr
     await driver.stop();
     await system.stop();
   }
-}
-
-/** What stays on a machine after its first volume (modules, the parent dataset) is no trace. */
-async function oneLife({ volumes }: System): Promise<void> {
-  const name = "volumes/first";
-  const host = "hosts/hst_take";
-  await volumes.createVolume({ volumeId: "first", volume: { host: "hosts/hst_give", capacityBytes: 64n * 1024n ** 2n } });
-  await volumes.publishVolume({ name });
-  await volumes.connectVolume({ name, host });
-  await volumes.stageVolume({ name, host, stagingPath: "/mnt/first" });
-  await volumes.unstageVolume({ name, host });
-  await volumes.disconnectVolume({ name, host });
-  await volumes.unpublishVolume({ name });
-  await volumes.deleteVolume({ name });
 }
