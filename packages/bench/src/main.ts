@@ -8,6 +8,7 @@ import type { Bench, MachineMeasurement, Measurement } from "./measurement.ts";
 import { agent } from "./measurements/agent.ts";
 import { changes } from "./measurements/changes.ts";
 import { connectMachines } from "./measurements/connect-machines.ts";
+import { createByCsi } from "./measurements/create-by-csi.ts";
 import { lists, snapshotLists } from "./measurements/lists.ts";
 import { memory } from "./measurements/memory.ts";
 import { publishMachines } from "./measurements/publish-machines.ts";
@@ -15,11 +16,12 @@ import { reads } from "./measurements/reads.ts";
 import { snapshotsMachines } from "./measurements/snapshots-machines.ts";
 import { restart } from "./measurements/restart.ts";
 import { targets } from "./measurements/targets.ts";
+import { stageMachines } from "./measurements/stage-machines.ts";
 import { throughput } from "./measurements/throughput.ts";
 import { toJson, toTables } from "./report.ts";
 
-const measurements: readonly Measurement[] = [reads, changes, throughput, lists, snapshotLists, targets, restart, memory, agent];
-const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, connectMachines, snapshotsMachines];
+const measurements: readonly Measurement[] = [reads, changes, createByCsi, throughput, lists, snapshotLists, targets, restart, memory, agent];
+const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, connectMachines, stageMachines, snapshotsMachines];
 
 const usage = `Measures zfsilo, as ratios within one run.
 

@@ -19,6 +19,8 @@ export interface DataDirectory extends AsyncDisposable {
 /** A control plane in this process, and a client that holds its admin token. */
 export interface System extends AsyncDisposable {
   readonly url: string;
+  /** File with its admin token. */
+  readonly tokenFile: string;
   readonly volumes: Volumes;
   readonly snapshots: Snapshots;
   readonly hosts: Client<typeof HostService>;
@@ -55,6 +57,7 @@ export async function startSystem({ dataDir, hosts }: SystemOptions): Promise<Sy
   const url = `http://127.0.0.1:${controlPlane.address.port}`;
   return {
     url,
+    tokenFile: controlPlane.adminTokenFile,
     volumes: volumeClient(url, token),
     snapshots: createClient(SnapshotService, transport(url, token)),
     hosts: createClient(HostService, transport(url, token)),
