@@ -124,20 +124,12 @@ it("changed ranges applied to the older copy give the newer one exactly", async 
   await takeDown(name);
 });
 
-/** Orders that begin with each of the five, and in which promotion, tombstones and deletion with snapshots have their turns; all 120 run simulated. */
+/** Orders in which each of promotion, tombstones and deletion with snapshots has its turn; all 120 run simulated. */
 it.each([
   ["volumes/root", "snapshots/low", "volumes/mid", "snapshots/high", "volumes/top"],
-  ["volumes/root", "volumes/mid", "volumes/top", "snapshots/high", "snapshots/low"],
-  ["volumes/root", "volumes/top", "snapshots/high", "snapshots/low", "volumes/mid"],
-  ["snapshots/low", "volumes/mid", "snapshots/high", "volumes/root", "volumes/top"],
-  ["snapshots/low", "snapshots/high", "volumes/top", "volumes/root", "volumes/mid"],
-  ["volumes/mid", "volumes/root", "volumes/top", "snapshots/low", "snapshots/high"],
-  ["volumes/mid", "snapshots/high", "volumes/root", "snapshots/low", "volumes/top"],
   ["snapshots/high", "snapshots/low", "volumes/root", "volumes/mid", "volumes/top"],
-  ["snapshots/high", "volumes/mid", "volumes/top", "volumes/root", "snapshots/low"],
-  ["snapshots/high", "volumes/root", "volumes/top", "snapshots/low", "volumes/mid"],
+  ["volumes/mid", "volumes/root", "volumes/top", "snapshots/low", "snapshots/high"],
   ["volumes/top", "snapshots/high", "volumes/mid", "snapshots/low", "volumes/root"],
-  ["volumes/top", "snapshots/low", "volumes/root", "volumes/mid", "snapshots/high"],
 ])("a tree of clones deleted as %s, %s, %s, %s, %s leaves nothing", async (...order) => {
   const root = await create("root", VolumeMode.BLOCK, { capacityBytes: 32n * mib });
   const mid = await clone("mid", await snapshot("low", root));
