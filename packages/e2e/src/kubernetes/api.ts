@@ -25,6 +25,7 @@ export interface LiveObject extends Reference {
   readonly spec?: {
     readonly volumeName?: string;
     readonly holderIdentity?: string;
+    readonly storageCapacity?: boolean;
     readonly csi?: { readonly volumeHandle: string; readonly fsType: string; readonly volumeAttributes?: Record<string, string> };
   };
   readonly status?: {

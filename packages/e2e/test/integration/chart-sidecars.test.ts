@@ -16,7 +16,7 @@ describe.runIf(canBuildTools())("sidecars of the chart", () => {
   let verdicts: readonly Verdict[];
   beforeAll(async () => {
     await Promise.all([helm(), kubeCheck()]);
-    verdicts = await render(leastValues);
+    verdicts = await render({ ...leastValues, storageCapacity: { enabled: true } });
   }, 1_200_000);
 
   const controller = () => podOf(verdicts, "zfsilo-controller");
@@ -67,7 +67,7 @@ describe.runIf(canBuildTools())("sidecars of the chart", () => {
   });
 
   it("asks for no more than an installation without capacity needs", async () => {
-    const without = await render({ ...leastValues, storageCapacity: { enabled: false } });
+    const without = await render(leastValues);
     const left = permissions([...rulesOf(without, "ClusterRole", "zfsilo-provisioner"), ...rulesOf(without, "Role", "zfsilo-controller")]);
     expect([...left].filter((permission) => /\/(?:nodes|csinodes|csistoragecapacities|pods|replicasets):/.test(permission))).toEqual([]);
     expect(containerOf(podOf(without, "zfsilo-controller"), "csi-provisioner").args).not.toContain("--enable-capacity");

@@ -38,10 +38,10 @@ const valueSets: Readonly<Record<string, object>> = {
     ...leastValues,
     controlPlane: { persistence: { type: "hostPath" }, nodeSelector: { "kubernetes.io/hostname": "one" } },
   },
-  "one replica, no snapshots, no capacity": {
+  "one replica, no snapshots, capacity": {
     ...leastValues,
     controller: { replicas: 1, snapshotter: { enabled: false } },
-    storageCapacity: { enabled: false },
+    storageCapacity: { enabled: true },
     networkPolicy: { enabled: false },
   },
   "classes, monitoring, a load balancer": {

@@ -97,6 +97,12 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
     expect(sidecar.exitCode).toBeUndefined();
   });
 
+  it("the scheduler looks for published room only where there is some: it would start no pod", async () => {
+    const driver = await api.get(reference("storage.k8s.io/v1", "CSIDriver", driverName));
+    const published = await api.list("storage.k8s.io/v1", "CSIStorageCapacity");
+    expect(driver?.spec?.storageCapacity).toBe(published.length > 0);
+  });
+
   it("a claim becomes a volume", async () => {
     await api.create(newClaim("data"));
     const persistent = await bound("data");
