@@ -49,8 +49,7 @@ export class ZfsRanges {
     options: RangeOptions,
     o: CallOptions,
   ): AsyncGenerator<readonly ByteRange[], void, undefined> {
-    const from = await this.#snapshots.get(base, o);
-    const to = await this.#snapshots.get(target, o);
+    const [from, to] = await Promise.all([this.#snapshots.get(base, o), this.#snapshots.get(target, o)]);
     if (from.createTxg >= to.createTxg) throw invalidField("base", `${base} is not older than ${target}`);
     const query = { ...options, sizeBytes: to.sizeBytes, toGuid: to.guid, fromGuid: from.guid };
     yield* this.#read(["zfs", "send", "-i", base, target], query, o);
