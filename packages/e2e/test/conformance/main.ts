@@ -5,8 +5,8 @@ import { isDeepStrictEqual, parseArgs } from "node:util";
 import { oneLife } from "../../src/api/one-life.ts";
 import { startSystem } from "../../src/api/system.ts";
 import { driverOf } from "../../src/csi/running-driver.ts";
-import { runSanity, script, type SpecResult } from "./sanity.ts";
-import { answerPaths } from "./sim-paths.ts";
+import { answerPaths } from "./paths.ts";
+import { runSanity, type SpecResult } from "./sanity.ts";
 import { pendingSpecs, skipReason } from "./skips.ts";
 
 /**
@@ -72,19 +72,15 @@ function judge(title: string, results: readonly SpecResult[]): void {
 async function onSimulatedHosts(directory: string, flags: readonly string[]): Promise<SpecResult[]> {
   const system = await startSystem();
   const driver = await driverOf(system);
-  const paths = await answerPaths(system.controlPlane.world, "hst_take", directory);
   try {
     await oneLife(system);
     const before = system.controlPlane.world.snapshot();
-    const same = await script(directory, "same-path", 'printf %s "$1"');
     const parameters = join(directory, "parameters.yaml");
     await writeFile(parameters, "host: hst_give\n");
+    using paths = await answerPaths(system.controlPlane.world.executor("hst_take"), directory);
     const results = await runSanity(directory, [
       ...["-csi.endpoint", `unix://${driver.socket}`],
-      // Below a root that the simulated initiator allows. They exist there alone, so nothing is made or removed here.
-      ...["-csi.mountdir", "/mnt", "-csi.createmountpathcmd", same, "-csi.removemountpathcmd", same],
-      ...["-csi.stagingdir", "/mnt/staging", "-csi.createstagingpathcmd", same, "-csi.removestagingpathcmd", same],
-      ...["-csi.checkpathcmd", paths.check],
+      ...paths.flags,
       ...["-csi.testvolumeparameters", parameters],
       ...flags,
     ]);
@@ -93,7 +89,6 @@ async function onSimulatedHosts(directory: string, flags: readonly string[]): Pr
     if (!isDeepStrictEqual(system.controlPlane.world.snapshot(), before)) problems.push("left over: the machines are not as before");
     return results;
   } finally {
-    paths.stop();
     await driver.stop();
     await system.stop();
   }

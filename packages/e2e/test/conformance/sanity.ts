@@ -42,11 +42,16 @@ interface GinkgoReport {
   }[];
 }
 
-/** Runs all specs in random order. `directory` holds the report; the output is shown when something fails. */
+/**
+ * Runs all specs in random order. `directory` holds the report; the output is shown when something fails, and as it comes when
+ * ZFSILO_TEST_LOG is set.
+ */
 export async function runSanity(directory: string, flags: readonly string[]): Promise<SpecResult[]> {
   const report = join(directory, "ginkgo.json");
   const argv = ["--ginkgo.randomize-all", "--ginkgo.no-color", `--ginkgo.json-report=${report}`, ...flags];
-  const child = spawn(await sanityProgram(), argv, { stdio: ["ignore", "pipe", "pipe"] });
+  const isWatched = process.env["ZFSILO_TEST_LOG"] !== undefined;
+  const child = spawn(await sanityProgram(), isWatched ? ["--ginkgo.v", ...argv] : argv, { stdio: ["ignore", "pipe", "pipe"] });
+  if (isWatched) child.stdout.pipe(process.stderr);
   const output: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => output.push(chunk));
   child.stderr.on("data", (chunk: Buffer) => output.push(chunk));
