@@ -251,10 +251,10 @@ describe("initiators", () => {
       `mkdir ${A}/lun_0`,
       `symlink ${A}/lun_0/lun -> ${G}/lun/lun_0`,
       `write ${A}/lun_0/write_protect 0`,
-      `write ${A}/auth/userid user1`,
       `write ${A}/auth/password [secret]`,
       `write ${A}/auth/userid_mutual NULL`,
       `write ${A}/auth/password_mutual [secret]`,
+      `write ${A}/auth/userid user1`,
     ]);
     expect(executor.batches).toHaveLength(1);
   });

@@ -226,10 +226,11 @@ export class LioTarget {
 function credentialWrites(acl: string, chap: Chap): FileOperation[] {
   const { userid, password, mutualUserid = "NULL", mutualPassword } = chap;
   return [
-    { op: "write", path: `${acl}/auth/userid`, content: userid },
     { op: "write", path: `${acl}/auth/password`, content: password.reveal(), secret: true },
     { op: "write", path: `${acl}/auth/userid_mutual`, content: mutualUserid },
     { op: "write", path: `${acl}/auth/password_mutual`, content: mutualPassword?.reveal() ?? "NULL", secret: true },
+    // Last, because it alone is compared later: where it is right, so is the rest.
+    { op: "write", path: `${acl}/auth/userid`, content: userid },
   ];
 }
 

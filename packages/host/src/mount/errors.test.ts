@@ -17,6 +17,7 @@ const captured: Readonly<Record<string, Reason>> = {
 
 const seen: readonly (readonly [stderr: string, reason: Reason])[] = [
   ["mount: /mnt/a: unknown filesystem type 'xfs'.", "precondition"],
+  ["mount: /mnt/a: cannot mount /dev/sda read-only.", "precondition"],
   ["mount: /mnt/a: can't read superblock on /dev/sda.", "unavailable"],
   ["mount: /mnt/a: must be superuser to use mount.", "permission_denied"],
   ["mount: something new", "internal"],
