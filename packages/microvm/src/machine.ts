@@ -98,9 +98,11 @@ export class QemuMachine implements Machine {
   }
 
   async plugDisk(file: string, serial: string): Promise<void> {
+    // Behind the disks it booted from: after a reset the kernel names disks by their slots, and the root is /dev/vda.
+    const pluggedSlot = "8";
     const node = { driver: "raw", "node-name": serial, "read-only": true, file: { driver: "file", filename: file } };
     await qmpCommand(this.monitor, "blockdev-add", node, this.#monitorLimit());
-    await qmpCommand(this.monitor, "device_add", { driver: "virtio-blk-pci", id: serial, drive: serial, serial }, this.#monitorLimit());
+    await qmpCommand(this.monitor, "device_add", { driver: "virtio-blk-pci", id: serial, drive: serial, serial, addr: pluggedSlot }, this.#monitorLimit());
   }
 
   exec(argv: readonly [string, ...string[]], options: ExecOptions = {}): Promise<ToolResult> {

@@ -1,7 +1,7 @@
 import { mustExec, type Machine, type Machines } from "@zfsilo/microvm";
 
-/** How the control plane acts on the machines. */
-export type Reach = "ssh" | "agent";
+/** How the control plane acts on the machines. `driver`: take becomes a host, hosts/take, by the CSI driver that runs there. */
+export type Reach = "ssh" | "agent" | "driver";
 
 /** The configuration of give and take as hosts. Give is an initiator too: the second one, for volumes that two share. */
 export function realHosts({ give, take }: Machines, reach: Reach = "ssh"): object[] {
@@ -14,7 +14,7 @@ export function realHosts({ give, take }: Machines, reach: Reach = "ssh"): objec
       pools: [{ name: "tank" }],
       portals: [{ address: give.storageAddress }],
     },
-    { id: "hst_take", roles: ["initiator"], ...connection(take) },
+    ...(reach === "driver" ? [] : [{ id: "hst_take", roles: ["initiator"], ...connection(take) }]),
   ];
 }
 

@@ -2,6 +2,7 @@ import type { VolumeMode } from "@zfsilo/api";
 import { bringUp, makeProgramDisk, type GuestProgram, type Machine, type Machines, type ProgramDisk } from "@zfsilo/microvm";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { startAgentOn } from "../agent/agents.ts";
+import { startDriverOn, type GuestDriver } from "../csi/guest-driver.ts";
 import { output, realHosts, traces, type Reach } from "./real-hosts.ts";
 import { startSystem, type System, type SystemOptions } from "./system.ts";
 
@@ -13,8 +14,10 @@ export const mib = 1n << 20n;
 export interface RealWorld {
   readonly machines: Machines;
   readonly system: System;
-  /** Of machines that are reached by agents. */
+  /** With `reach` agent. */
   readonly agents: Agents;
+  /** Take's, with `reach` driver. */
+  readonly driver: GuestDriver;
   readonly create: (id: string, mode: VolumeMode, options?: { capacityBytes?: bigint; fsType?: string }) => Promise<string>;
   /** Publishes and connects; returns the device on that host. */
   readonly connect: (name: string, host?: string) => Promise<string>;
@@ -48,7 +51,9 @@ export function useRealWorld(instance: string, { reach = "ssh", ...options }: Re
   let machines: Machines;
   let system: System;
   let disk: ProgramDisk | undefined;
-  let agents: Agents | undefined;
+  let onGive: GuestProgram | undefined;
+  let onTake: GuestProgram | undefined;
+  let driver: GuestDriver | undefined;
   let before: string[];
 
   beforeAll(async () => {
@@ -61,12 +66,18 @@ export function useRealWorld(instance: string, { reach = "ssh", ...options }: Re
     if (reach === "ssh") return;
     disk = await makeProgramDisk();
     await Promise.all([disk.plugInto(machines.give), disk.plugInto(machines.take)]);
-    const [onGive, onTake] = await Promise.all([startAgentOn(machines.give, give, system), startAgentOn(machines.take, take, system)]);
-    agents = { give: onGive, take: onTake };
+    const startTake = async (): Promise<void> => {
+      if (reach === "driver") driver = await startDriverOn(machines.take, "take", system);
+      else onTake = await startAgentOn(machines.take, take, system);
+    };
+    const startGive = async (): Promise<void> => {
+      onGive = await startAgentOn(machines.give, give, system);
+    };
+    await Promise.all([startGive(), startTake()]);
   });
   afterAll(async () => {
     await system.stop();
-    await Promise.all([agents?.give.cut(), agents?.take.cut()]);
+    await Promise.all([onGive?.cut(), onTake?.cut(), driver?.stop()]);
     await machines.stop();
     await disk?.remove();
   });
@@ -86,8 +97,12 @@ export function useRealWorld(instance: string, { reach = "ssh", ...options }: Re
       return system;
     },
     get agents() {
-      if (agents === undefined) throw new Error("the machines are not reached by agents");
-      return agents;
+      if (onGive === undefined || onTake === undefined) throw new Error("the machines are not reached by agents");
+      return { give: onGive, take: onTake };
+    },
+    get driver() {
+      if (driver === undefined) throw new Error("take is not reached by a driver");
+      return driver;
     },
     create: async (id, mode, { capacityBytes = 256n * mib, fsType } = {}) => {
       const filesystem = fsType === undefined ? {} : { filesystem: { type: fsType } };

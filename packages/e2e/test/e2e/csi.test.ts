@@ -1,24 +1,31 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { csi } from "@zfsilo/api";
+import { HostState, type csi } from "@zfsilo/api";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { awaitState } from "../../src/agent/agents.ts";
 import { output } from "../../src/api/real-hosts.ts";
 import { mib, useRealWorld } from "../../src/api/real-world.ts";
 import { until } from "../../src/api/until.ts";
 import { blockCapability, mountCapability } from "../../src/csi/capability.ts";
 import { driverOf, type RunningDriver } from "../../src/csi/running-driver.ts";
 
-// What kubelet and the sidecars call, on real kernels: two drivers, one for each node, over one control plane.
-const world = useRealWorld("csi", { reconcileSeconds: 5 });
-let onTake: RunningDriver;
+// What kubelet and the sidecars call, on real kernels, without ssh: take's driver runs on take and is its agent, give has an
+// agent and a driver apart from it, and the controller's driver is a third one.
+const world = useRealWorld("csi", { reach: "driver", reconcileSeconds: 5 });
+let central: RunningDriver;
 let onGive: RunningDriver;
+const onTake = {
+  get node() {
+    return world.driver.node;
+  },
+};
 
 beforeAll(async () => {
-  onTake = await driverOf(world.system, { nodeId: "hst_take" });
-  onGive = await driverOf(world.system, { nodeId: "hst_give" });
+  central = await driverOf(world.system, { mode: "controller" });
+  onGive = await driverOf(world.system, { mode: "node", nodeId: "hst_give" });
 });
 afterAll(async () => {
-  await onTake.stop();
+  await central.stop();
   await onGive.stop();
 });
 
@@ -27,7 +34,7 @@ const targetPath = "/mnt/pod";
 const parameters = { host: "hst_give" };
 
 async function makeVolume(name: string, volumeCapability: csi.VolumeCapability, sizeMib = 320n): Promise<string> {
-  const { volume } = await onTake.controller.createVolume({
+  const { volume } = await central.controller.createVolume({
     name,
     capacityRange: { requiredBytes: sizeMib * mib },
     volumeCapabilities: [volumeCapability],
@@ -38,16 +45,16 @@ async function makeVolume(name: string, volumeCapability: csi.VolumeCapability, 
 }
 
 /** From the attacher's call to the pod's path. */
-async function bringToPod(driver: RunningDriver, nodeId: string, volumeId: string, volumeCapability: csi.VolumeCapability): Promise<void> {
-  await driver.controller.controllerPublishVolume({ volumeId, nodeId, volumeCapability });
-  await driver.node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability });
-  await driver.node.nodePublishVolume({ volumeId, stagingTargetPath, targetPath, volumeCapability });
+async function bringToPod({ node }: Pick<RunningDriver, "node">, nodeId: string, volumeId: string, volumeCapability: csi.VolumeCapability): Promise<void> {
+  await central.controller.controllerPublishVolume({ volumeId, nodeId, volumeCapability });
+  await node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability });
+  await node.nodePublishVolume({ volumeId, stagingTargetPath, targetPath, volumeCapability });
 }
 
-async function takeFromPod(driver: RunningDriver, nodeId: string, volumeId: string): Promise<void> {
-  await asKubelet(() => driver.node.nodeUnpublishVolume({ volumeId, targetPath }));
-  await asKubelet(() => driver.node.nodeUnstageVolume({ volumeId, stagingTargetPath }));
-  await asKubelet(() => driver.controller.controllerUnpublishVolume({ volumeId, nodeId }));
+async function takeFromPod({ node }: Pick<RunningDriver, "node">, nodeId: string, volumeId: string): Promise<void> {
+  await asKubelet(() => node.nodeUnpublishVolume({ volumeId, targetPath }));
+  await asKubelet(() => node.nodeUnstageVolume({ volumeId, stagingTargetPath }));
+  await asKubelet(() => central.controller.controllerUnpublishVolume({ volumeId, nodeId }));
 }
 
 /** Kubelet repeats a call that another operation is in the way of, such as the reconciler's clean-up. */
@@ -68,12 +75,12 @@ describe.each(["ext4", "xfs"])("a pod with an %s volume", (fsType) => {
     const { give, take } = world.machines;
     const capability = mountCapability(fsType, "SINGLE_NODE_WRITER", ["noatime"]);
     const volumeId = await makeVolume(`pvc-${fsType}`, capability);
-    await bringToPod(onTake, "hst_take", volumeId, capability);
+    await bringToPod(onTake, "take", volumeId, capability);
     expect(await output(take, "findmnt", "-n", "-o", "FSTYPE,OPTIONS", targetPath)).toMatch(new RegExp(`^${fsType} .*noatime`));
     await output(take, "dd", "if=/dev/urandom", `of=${targetPath}/data`, "bs=1M", "count=32", "conv=fsync", "status=none");
     const written = await output(take, "sha256sum", `${targetPath}/data`);
 
-    const grown = await onTake.controller.controllerExpandVolume({ volumeId, capacityRange: { requiredBytes: 640n * mib } });
+    const grown = await central.controller.controllerExpandVolume({ volumeId, capacityRange: { requiredBytes: 640n * mib } });
     expect(grown).toMatchObject({ capacityBytes: 640n * mib, nodeExpansionRequired: false });
     const { usage, volumeCondition } = await onTake.node.nodeGetVolumeStats({ volumeId, volumePath: targetPath });
     expect(usage[0]!.total).toBeGreaterThan(500n * mib);
@@ -81,11 +88,11 @@ describe.each(["ext4", "xfs"])("a pod with an %s volume", (fsType) => {
     expect(usage[1]!.used).toBeGreaterThan(0n);
     expect(volumeCondition?.abnormal).toBe(false);
 
-    await takeFromPod(onTake, "hst_take", volumeId);
+    await takeFromPod(onTake, "take", volumeId);
     await bringToPod(onGive, "hst_give", volumeId, capability);
     expect(await output(give, "sha256sum", `${targetPath}/data`)).toBe(written);
     await takeFromPod(onGive, "hst_give", volumeId);
-    await onTake.controller.deleteVolume({ volumeId });
+    await central.controller.deleteVolume({ volumeId });
   });
 });
 
@@ -93,47 +100,50 @@ it("a pod that may only read has it read-only", async () => {
   const { take } = world.machines;
   const capability = mountCapability("ext4");
   const volumeId = await makeVolume("pvc-ro", capability, 64n);
-  await onTake.controller.controllerPublishVolume({ volumeId, nodeId: "hst_take", volumeCapability: capability });
+  await central.controller.controllerPublishVolume({ volumeId, nodeId: "take", volumeCapability: capability });
   await onTake.node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability: capability });
   await onTake.node.nodePublishVolume({ volumeId, stagingTargetPath, targetPath, volumeCapability: capability, readonly: true });
   expect((await take.exec(["touch", `${targetPath}/x`])).stderr).toContain("Read-only file system");
   await output(take, "touch", `${stagingTargetPath}/x`);
-  await takeFromPod(onTake, "hst_take", volumeId);
-  await asKubelet(() => onTake.controller.deleteVolume({ volumeId }));
+  await takeFromPod(onTake, "take", volumeId);
+  await asKubelet(() => central.controller.deleteVolume({ volumeId }));
 });
 
 it("a raw block volume is a file of the pod, grows, and is shared where its access mode says so", async () => {
   const { give, take } = world.machines;
   const capability = blockCapability("MULTI_NODE_MULTI_WRITER");
   const volumeId = await makeVolume("pvc-raw", capability, 64n);
-  await bringToPod(onTake, "hst_take", volumeId, capability);
+  await bringToPod(onTake, "take", volumeId, capability);
   expect(await output(take, "stat", "-c", "%F", targetPath)).toBe("block special file");
-  await onTake.controller.controllerExpandVolume({ volumeId, capacityRange: { requiredBytes: 128n * mib } });
+  await central.controller.controllerExpandVolume({ volumeId, capacityRange: { requiredBytes: 128n * mib } });
   expect(await output(take, "blockdev", "--getsize64", targetPath)).toBe(String(128n * mib));
   await bringToPod(onGive, "hst_give", volumeId, capability);
   await output(take, "sh", "-c", `printf shared-bytes | dd of=${targetPath} bs=512 count=1 conv=sync,fsync,notrunc oflag=direct status=none`);
   expect(await output(give, "sh", "-c", `dd if=${targetPath} bs=512 count=1 iflag=direct status=none | head -c 12`)).toBe("shared-bytes");
-  const { status } = await onTake.controller.controllerGetVolume({ volumeId });
-  expect([...(status?.publishedNodeIds ?? [])].sort()).toEqual(["hst_give", "hst_take"]);
+  const { status } = await central.controller.controllerGetVolume({ volumeId });
+  expect([...(status?.publishedNodeIds ?? [])].sort()).toEqual(["hst_give", "take"]);
   await takeFromPod(onGive, "hst_give", volumeId);
-  await takeFromPod(onTake, "hst_take", volumeId);
-  await asKubelet(() => onTake.controller.deleteVolume({ volumeId }));
+  await takeFromPod(onTake, "take", volumeId);
+  await asKubelet(() => central.controller.deleteVolume({ volumeId }));
 });
 
 it("a node that loses its power blocks nothing: another node has the volume at once, and the first is cleaned up when it is back", async () => {
   const { give, take } = world.machines;
   const capability = mountCapability("ext4");
   const volumeId = await makeVolume("pvc-power", capability, 64n);
-  await bringToPod(onTake, "hst_take", volumeId, capability);
+  await bringToPod(onTake, "take", volumeId, capability);
   await output(take, "sh", "-c", `echo kept > ${targetPath}/file && sync ${targetPath}/file`);
   await take.reset({ wait: false });
 
-  await onTake.controller.controllerUnpublishVolume({ volumeId, nodeId: "hst_take" });
+  await central.controller.controllerUnpublishVolume({ volumeId, nodeId: "take" });
   await bringToPod(onGive, "hst_give", volumeId, capability);
   expect(await output(give, "cat", `${targetPath}/file`)).toBe("kept");
   await output(give, "sh", "-c", `echo mine > ${targetPath}/file && sync ${targetPath}/file`);
 
+  await awaitState(world.system, "hosts/take", HostState.OFFLINE);
   await take.waitReady();
+  await world.driver.program.rejoin();
+  await awaitState(world.system, "hosts/take", HostState.ONLINE);
   const { volume } = await world.system.volumes.getVolume({ name: `volumes/${volumeId}` });
   const target = volume!.export!.targetName;
   const late = await take.exec(["iscsiadm", "-m", "node", "-T", target, "--login"]);
@@ -144,14 +154,14 @@ it("a node that loses its power blocks nothing: another node has the volume at o
   await take.exec(["rmdir", targetPath, stagingTargetPath]);
 
   await takeFromPod(onGive, "hst_give", volumeId);
-  await asKubelet(() => onTake.controller.deleteVolume({ volumeId }));
+  await asKubelet(() => central.controller.deleteVolume({ volumeId }));
 });
 
 it("a node that is cut off and lives on cannot write any more after another has the volume", async () => {
   const { give, take } = world.machines;
   const capability = blockCapability();
   const volumeId = await makeVolume("pvc-cut", capability, 64n);
-  await bringToPod(onTake, "hst_take", volumeId, capability);
+  await bringToPod(onTake, "take", volumeId, capability);
   const write = (what: string): string => `printf ${what} | dd of=${targetPath} bs=512 count=1 conv=sync,notrunc oflag=direct status=none`;
   await output(take, "sh", "-c", write("first"));
   await take.setLink(false);
@@ -159,7 +169,7 @@ it("a node that is cut off and lives on cannot write any more after another has 
   const late = take.exec(["sh", "-c", write("late")], { timeoutMs: 300_000 });
   await sleep(2_000);
 
-  await onTake.controller.controllerUnpublishVolume({ volumeId, nodeId: "hst_take" });
+  await central.controller.controllerUnpublishVolume({ volumeId, nodeId: "take" });
   await bringToPod(onGive, "hst_give", volumeId, capability);
   await output(give, "sh", "-c", write("second"));
   await take.setLink(true);
@@ -171,5 +181,5 @@ it("a node that is cut off and lives on cannot write any more after another has 
   await until("it is cleaned up", async () => (await take.exec(["sh", "-c", `grep -q ' ${targetPath} ' /proc/self/mountinfo`])).code !== 0);
   await take.exec(["rm", "-f", targetPath]);
   await takeFromPod(onGive, "hst_give", volumeId);
-  await asKubelet(() => onTake.controller.deleteVolume({ volumeId }));
+  await asKubelet(() => central.controller.deleteVolume({ volumeId }));
 });

@@ -1,0 +1,46 @@
+import type { Client } from "@connectrpc/connect";
+import { HostState, type csi } from "@zfsilo/api";
+import { GuestProgram, programs, type Machine } from "@zfsilo/microvm";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { awaitState } from "../agent/agents.ts";
+import type { System } from "../api/system.ts";
+import { csiClients } from "./running-driver.ts";
+
+/** The driver of a node on a machine, which is the machine's agent too: nothing else leads there. */
+export interface GuestDriver {
+  readonly node: Client<typeof csi.Node>;
+  readonly program: GuestProgram;
+  stop(): Promise<void>;
+}
+
+const socket = "/run/zfsilo-csi.sock";
+const tokenFile = "/etc/zfsilo-csi.token";
+
+/** Resolves when the machine has become hosts/NODE and is served. */
+export async function startDriverOn(machine: Machine, node: string, system: System): Promise<GuestDriver> {
+  const directory = await mkdtemp(join(tmpdir(), "zfsilo-csi-"));
+  const { controlPlane } = system;
+  const { port } = controlPlane.address;
+  const here = join(directory, "csi.sock");
+  const program = new GuestProgram(machine, {
+    name: "zfsilo-csi",
+    command: [
+      ...[programs.node, programs.csi, "--mode=node", `--endpoint=unix://${socket}`, `--control-plane=http://127.0.0.1:${port}`],
+      ...[`--token-file=${tokenFile}`, `--node-name=${node}`, "--agent-allowed-root=/mnt"],
+    ],
+    files: { [tokenFile]: await readFile(controlPlane.adminTokenFile, "utf8") },
+    tunnel: { ports: [port], sockets: { [here]: socket } },
+  });
+  await program.start();
+  await awaitState(system, `hosts/${node}`, HostState.ONLINE);
+  return {
+    node: csiClients(here).node,
+    program,
+    async stop() {
+      await program.cut();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
