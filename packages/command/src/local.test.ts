@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { executorContract, streamContract, type ContractOptions } from "./contract.ts";
 import { LocalExecutor } from "./local.ts";
 
@@ -58,6 +58,15 @@ describe("LocalExecutor", () => {
     } finally {
       delete process.env["ZFSILO_TEST_LEAK"];
     }
+  });
+
+  it("runs where nobody says what its home is, as in a container without a user database", async () => {
+    vi.stubEnv("HOME", undefined);
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+    });
+    const { stdout } = await executor.run(["printenv", "HOME"], { signal });
+    expect(stdout).toBe("/\n");
   });
 
   it("writes any content with one write(2)", async () => {

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { homedir, hostname } from "node:os";
+import { hostname } from "node:os";
 import type { Reason } from "@zfsilo/lib";
 import { CallLimit } from "./call-limit.ts";
 import { CommandError, FileOperationError, StreamExitError } from "./command-error.ts";
@@ -170,7 +170,8 @@ export class LocalExecutor implements Executor {
     try {
       return spawn(program, args, {
         detached: true, // its own session and process group, so that all it starts can be ended with it
-        env: { LC_ALL: "C", TZ: "UTC", PATH: systemPath, HOME: homedir() },
+        // The user database is not asked: a container may have none, and os.homedir() throws there.
+        env: { LC_ALL: "C", TZ: "UTC", PATH: systemPath, HOME: process.env["HOME"] ?? "/" },
         stdio: ["pipe", "pipe", "pipe"],
       });
     } catch (error) {
