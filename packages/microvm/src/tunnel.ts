@@ -7,6 +7,8 @@ import { sshArguments, type SshAddress } from "./ssh.ts";
 export interface TunnelOptions {
   /** Ports of 127.0.0.1 in the guest that lead to the same ports of this machine's. */
   readonly ports?: readonly number[];
+  /** Unix sockets in the guest that lead to ports of 127.0.0.1 here. */
+  readonly guestSockets?: Readonly<Record<string, number>>;
   /** Unix sockets here that lead to sockets in the guest. */
   readonly sockets?: Readonly<Record<string, string>>;
 }
@@ -20,9 +22,10 @@ export interface Tunnel extends AsyncDisposable {
 const openLimitMs = 60_000;
 
 /** Resolves when it carries. It ends with this process. */
-export async function openTunnel(address: SshAddress, { ports = [], sockets = {} }: TunnelOptions): Promise<Tunnel> {
+export async function openTunnel(address: SshAddress, { ports = [], guestSockets = {}, sockets = {} }: TunnelOptions): Promise<Tunnel> {
   const forwards = [
     ...ports.flatMap((port) => ["-R", `127.0.0.1:${port}:127.0.0.1:${port}`]),
+    ...Object.entries(guestSockets).flatMap(([there, port]) => ["-R", `${there}:127.0.0.1:${port}`]),
     ...Object.entries(sockets).flatMap(([here, there]) => ["-L", `${here}:${there}`]),
   ];
   const options = ["-o", "ExitOnForwardFailure=yes", "-o", "StreamLocalBindUnlink=yes"];
