@@ -19,7 +19,7 @@ export interface ApiServer {
 
 /** As much of an object as the tests look at, of whatever kind it is. */
 export interface LiveObject extends Reference {
-  readonly metadata: { readonly name: string; readonly uid?: string; readonly ownerReferences?: readonly object[] };
+  readonly metadata: { readonly name: string; readonly uid?: string; readonly finalizers?: readonly string[]; readonly ownerReferences?: readonly object[] };
   readonly storageClassName?: string;
   readonly capacity?: string;
   readonly spec?: {
