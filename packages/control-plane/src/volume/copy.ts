@@ -19,7 +19,7 @@ import type { CopyContext } from "../workflow/copy-source.ts";
 import { targetNameOf } from "../workflow/ownership.ts";
 import type { Answer } from "./answer.ts";
 import { readySnapshot } from "./snapshot-requests.ts";
-import { alreadySo, hostInRole, namingCapacity, readyVolume, runOn, type RequestDeps } from "./volume-requests.ts";
+import { hostInRole, madeBefore, namingCapacity, readyVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 export type CopySource = { readonly copyMode: CopyMode } & (
   | { readonly kind: "snapshot"; readonly id: SnapshotId }
@@ -69,13 +69,7 @@ export async function requestCopy(deps: RequestDeps, input: CopyVolumeInput): Pr
   const request = { subject: `volumes/${id}`, holds, shares: sharedBy(source), kind: workflow.kind, input: asked };
   return deps.operations.submit(request, async (begin) => {
     const existing = await deps.volumes.find(id);
-    if (existing !== undefined) {
-      if (existing.requestFingerprint === requestFingerprint) return alreadySo(existing);
-      throw new StorageError("already_exists", `volumes/${id} exists and was created with other fields`, {
-        details: { field: "volume_id", volume: `volumes/${id}` },
-        hint: "Choose another volume_id, or repeat the request exactly as it was made.",
-      });
-    }
+    if (existing !== undefined) return madeBefore(existing, requestFingerprint);
     const origin = await originOf(deps, source, taken);
     refuseMismatch(input, origin);
     if (source.copyMode === "full") await refuseEncrypted(deps, origin);

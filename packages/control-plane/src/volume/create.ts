@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { childOf, parseDatasetName } from "@zfsilo/host";
-import { bytes, newVolumeHandle, roundUp, StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
+import { bytes, newVolumeHandle, roundUp, type HostId, type VolumeId } from "@zfsilo/lib";
 import { fingerprint } from "../operation/fingerprint.ts";
 import type { AuthenticationMode, VolumeMode } from "../store/model.ts";
 import { createVolume, type CreateVolumeContext } from "../workflow/create-volume.ts";
@@ -8,7 +8,7 @@ import { targetNameOf } from "../workflow/ownership.ts";
 import type { Answer } from "./answer.ts";
 import { checkKeyFile, type GivenKey } from "./keys.ts";
 import { placementNotes } from "./placement.ts";
-import { alreadySo, hostInRole, namingCapacity, runOn, type RequestDeps } from "./volume-requests.ts";
+import { hostInRole, madeBefore, namingCapacity, runOn, type RequestDeps } from "./volume-requests.ts";
 
 /** A checked CreateVolume request. */
 export interface CreateVolumeInput {
@@ -43,13 +43,7 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput,
   const print = fingerprint({ ...asked, ...withoutEmpty(asked) });
   return deps.operations.submit({ subject: `volumes/${id}`, kind: createVolume.kind, input: asked }, async (begin) => {
     const existing = await deps.volumes.find(id);
-    if (existing !== undefined) {
-      if (existing.requestFingerprint === print) return alreadySo(existing);
-      throw new StorageError("already_exists", `volumes/${id} exists and was created with other fields`, {
-        details: { field: "volume_id", volume: `volumes/${id}` },
-        hint: "Choose another volume_id, or repeat the request exactly as it was made.",
-      });
-    }
+    if (existing !== undefined) return madeBefore(existing, print);
     const { encryption } = input;
     if (encryption !== undefined && encryption.keyFile !== "") checkKeyFile(encryption.keyFile, deps.keyRoots);
     if (input.hostId !== undefined) await hostInRole(deps, input.hostId, "target", "volume.host");

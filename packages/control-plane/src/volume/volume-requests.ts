@@ -54,6 +54,16 @@ export function alreadySo(volume: VolumeRecord): Answer {
   return { volume, operation: undefined };
 }
 
+/** The answer to a call that makes a volume under an id that is taken: the volume, when the same request made it. */
+export function madeBefore(existing: VolumeRecord, fingerprint: string): Answer {
+  if (existing.requestFingerprint === fingerprint) return alreadySo(existing);
+  const volume = `volumes/${existing.id}`;
+  throw new StorageError("already_exists", `${volume} exists and was created with other fields`, {
+    details: { field: "volume_id", volume },
+    hint: "Choose another volume_id, or repeat the request exactly as it was made.",
+  });
+}
+
 /** A volume that is being made is not there yet for anybody. The error names `field`, the one of the request that names the volume. */
 export async function readyVolume(deps: Pick<WorkflowDeps, "volumes">, id: VolumeId, field = "name"): Promise<VolumeRecord> {
   const volume = await deps.volumes.find(id);
