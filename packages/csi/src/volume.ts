@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { csi, VolumeMode, type Volume } from "@zfsilo/api";
+import { csi, VolumeMode, type Attachment, type Volume } from "@zfsilo/api";
 import { StorageError } from "@zfsilo/lib";
 import type { ControlPlane } from "./control-plane.ts";
 import { answered } from "./control-plane-error.ts";
@@ -36,6 +36,10 @@ export function misuse(volume: Volume, use: VolumeUse): string | undefined {
 export function requireFit(volume: Volume, use: VolumeUse, isInUse: boolean): void {
   const problem = misuse(volume, use);
   if (problem !== undefined) throw new StorageError(isInUse ? "already_exists" : "invalid_argument", `volume_capability: ${problem}`);
+}
+
+export function attachmentOf(volume: Volume, host: string): Attachment | undefined {
+  return volume.attachments.find((attachment) => attachment.host === host);
 }
 
 /** Ids of the nodes that may use it. */

@@ -6,7 +6,7 @@ import { parseCapability } from "../capability.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { answered } from "../control-plane-error.ts";
 import { checkId, hostName, idOf, isId, requireText } from "../names.ts";
-import { findVolume, getVolume, publishedNodes, requireFit } from "../volume.ts";
+import { attachmentOf, findVolume, getVolume, publishedNodes, requireFit } from "../volume.ts";
 
 /** Which nodes may use a volume: its export, and the access and session of each node. */
 export class Publishing {
@@ -31,7 +31,7 @@ export class Publishing {
       async () => {
         const volume = await getVolume(this.#controlPlane, request.volumeId, signal);
         const host = hostName(checkId(request.nodeId, "node_id"));
-        const present = volume.attachments.find((attachment) => attachment.host === host);
+        const present = attachmentOf(volume, host);
         requireFit(volume, use, present !== undefined);
         if (present !== undefined) refuseOtherAccess(volume, present, readOnly);
         if (!use.multiNode) refuseSecondNode(volume, request.nodeId);
@@ -66,7 +66,7 @@ export class Publishing {
    */
   async #disconnect(volume: Volume, host: string, signal: AbortSignal): Promise<void> {
     const { name } = volume;
-    const inUse = (volume.attachments.find((attachment) => attachment.host === host)?.stagingPath ?? "") !== "";
+    const inUse = (attachmentOf(volume, host)?.stagingPath ?? "") !== "";
     const reason = inUse ? "it is still staged there" : (await this.#isAway(host, signal)) ? "the node does not answer" : undefined;
     if (reason === undefined) {
       try {

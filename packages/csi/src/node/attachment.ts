@@ -1,8 +1,5 @@
-import type { Attachment, Volume } from "@zfsilo/api";
-
-export function attachmentOf(volume: Volume, host: string): Attachment | undefined {
-  return volume.attachments.find((attachment) => attachment.host === host);
-}
+import type { Volume } from "@zfsilo/api";
+import { attachmentOf } from "../volume.ts";
 
 /** Whether a volume is staged or published at a path of this node. */
 export function isShownAt(volume: Volume, host: string, path: string): boolean {

@@ -3,8 +3,7 @@ import { StorageError } from "@zfsilo/lib";
 import { parseCapability } from "../capability.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { requireText } from "../names.ts";
-import { getVolume, requireFit } from "../volume.ts";
-import { attachmentOf } from "./attachment.ts";
+import { attachmentOf, getVolume, requireFit } from "../volume.ts";
 import { sameOptions } from "./stage.ts";
 
 export async function publishOnNode(

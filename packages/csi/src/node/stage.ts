@@ -1,10 +1,9 @@
-import type { csi, Volume } from "@zfsilo/api";
+import type { Attachment, csi, Volume } from "@zfsilo/api";
 import { StorageError } from "@zfsilo/lib";
 import { parseCapability, type VolumeUse } from "../capability.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { requireText } from "../names.ts";
-import { getVolume, requireFit } from "../volume.ts";
-import { attachmentOf } from "./attachment.ts";
+import { attachmentOf, getVolume, requireFit } from "../volume.ts";
 
 export async function stageOnNode(
   controlPlane: ControlPlane,
@@ -16,14 +15,15 @@ export async function stageOnNode(
   const stagingPath = requireText(request.stagingTargetPath, "staging_target_path");
   const use = parseCapability(request.volumeCapability);
   const volume = await getVolume(controlPlane, request.volumeId, signal);
-  requireFit(volume, use, attachmentOf(volume, host)?.stagingPath === stagingPath);
+  const attachment = attachmentOf(volume, host);
+  const isThere = attachment?.stagingPath === stagingPath;
+  requireFit(volume, use, isThere);
   const { name } = volume;
-  const readOnly = isReadOnly(volume, host, use);
-  if (isStagedAlready(volume, host, stagingPath, use)) {
-    await controlPlane.volumes.stageVolume({ name, host, stagingPath, readOnly }, { signal });
-    return;
-  }
-  if (use.kind === "filesystem" && !sameOptions(volume, use)) {
+  // What was published read-only can only be staged so.
+  const readOnly = use.readOnly || attachment?.writeProtected === true;
+  if (isThere) {
+    refuseOtherStaging(volume, attachment, use, readOnly);
+  } else if (use.kind === "filesystem" && !sameOptions(volume, use)) {
     const filesystem = { mountOptions: [...use.mountOptions] };
     await controlPlane.volumes.updateVolume(
       { volume: { name, filesystem }, updateMask: { paths: ["filesystem.mount_options"] } },
@@ -33,17 +33,10 @@ export async function stageOnNode(
   await controlPlane.volumes.stageVolume({ name, host, stagingPath, readOnly }, { signal });
 }
 
-/** What was published read-only can only be staged so. */
-function isReadOnly(volume: Volume, host: string, use: VolumeUse): boolean {
-  return use.readOnly || attachmentOf(volume, host)?.writeProtected === true;
-}
-
 /** CSI spec, "NodeStageVolume": at the same path in another way is ALREADY_EXISTS. */
-function isStagedAlready(volume: Volume, host: string, stagingPath: string, use: VolumeUse): boolean {
-  const attachment = attachmentOf(volume, host);
-  if (attachment === undefined || attachment.stagingPath !== stagingPath) return false;
-  if (attachment.readOnly === isReadOnly(volume, host, use) && sameOptions(volume, use)) return true;
-  throw new StorageError("already_exists", `${volume.name} is staged at ${stagingPath} with other mount options`, {
+function refuseOtherStaging(volume: Volume, attachment: Attachment, use: VolumeUse, readOnly: boolean): void {
+  if (attachment.readOnly === readOnly && sameOptions(volume, use)) return;
+  throw new StorageError("already_exists", `${volume.name} is staged at ${attachment.stagingPath} with other mount options`, {
     hint: "Unstage it first.",
   });
 }
