@@ -2,6 +2,7 @@ export { makeDiskImage } from "./disk-image.ts";
 export { GuestProgram, type GuestProgramOptions } from "./guest-program.ts";
 export { listInstances, removeInstance as takeDown } from "./instance.ts";
 export { mustExec, type ExecOptions, type Machine } from "./machine.ts";
+export { freePort } from "./network.ts";
 export { bringUp, findRunning, type BringUpOptions, type Machines } from "./pair.ts";
 export { makeProgramDisk, programs, type ProgramDisk } from "./programs.ts";
 export { hostNqn, initiatorName, poolName, type RoleName } from "./roles.ts";

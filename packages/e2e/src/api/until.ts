@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Looks again and again, since what machines do shows in their own time. */
-export async function until(what: string, look: () => Promise<boolean>, { limitMs = 300_000, everyMs = 1_000 } = {}): Promise<void> {
+/** What `look` finds: it looks again and again, since what machines do shows in their own time. */
+export async function until<T>(what: string, look: () => Promise<T | undefined | false>, { limitMs = 300_000, everyMs = 1_000 } = {}): Promise<T> {
   const end = Date.now() + limitMs;
-  while (!(await look())) {
-    if (Date.now() > end) throw new Error(`gave up waiting until ${what}`);
+  for (;;) {
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
+    if (Date.now() > end) throw new Error(`gave up after ${limitMs} ms waiting until ${what}`);
     await sleep(everyMs);
   }
 }

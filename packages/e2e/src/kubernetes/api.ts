@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
-import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "../api/until.ts";
 
 /** An object that may not exist yet. */
 export interface Reference {
@@ -130,13 +130,7 @@ export class KubeApi {
   }
 }
 
-/** What `look` finds, as soon as it does. */
-export async function until<T>(what: string, look: () => Promise<T | undefined | false>, timeoutMs = 60_000): Promise<T> {
-  const end = Date.now() + timeoutMs;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined && found !== false) return found;
-    if (Date.now() > end) throw new Error(`${what}: not within ${timeoutMs} ms`);
-    await sleep(100);
-  }
+/** What `look` finds. A cluster on this machine takes seconds at most. */
+export function soon<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
+  return until(what, look, { limitMs: 60_000, everyMs: 100 });
 }

@@ -6,9 +6,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { kubeCluster } from "../deploy/tools.ts";
-import { KubeApi, namespace, until } from "./api.ts";
+import { KubeApi, namespace, soon } from "./api.ts";
 import { parseAudit, type ApiCall } from "./audit.ts";
-import { freePort } from "./free-port.ts";
+import { unusedPort } from "./free-port.ts";
 
 /** A cluster whose API server is real and whose nodes are made up. */
 export interface Cluster {
@@ -31,7 +31,7 @@ export async function startCluster(account: string): Promise<Cluster> {
   const program = await kubeCluster();
   const directory = await mkdtemp(join(tmpdir(), "zfsilo-cluster-"));
   const file = (name: string): string => join(directory, name);
-  const port = await freePort();
+  const port = await unusedPort();
   const user = `system:serviceaccount:${namespace}:${account}`;
   const certificate = file("certificates/apiserver.crt");
   await writeFile(file("tokens.csv"), tokens(user));
@@ -45,7 +45,7 @@ export async function startCluster(account: string): Promise<Cluster> {
   const exited = once(child, "exit").then(() => {
     throw new Error(`kube-cluster ended:\n${readFileSync(file("cluster.log"), "utf8").slice(-4_000)}`);
   });
-  const ready = until("an API server that is ready", async () => {
+  const ready = soon("an API server that is ready", async () => {
     if (!existsSync(certificate)) return undefined;
     const api = new KubeApi({ port, certificate: await readFile(certificate), token: adminToken });
     return (await api.ready()) && api;

@@ -1,7 +1,7 @@
 import type { KubeObject, Verdict } from "../deploy/chart.ts";
 import { find } from "../deploy/pods.ts";
 import { snapshotKinds } from "../deploy/sidecars.ts";
-import { namespace, until, type KubeApi, type LiveObject } from "./api.ts";
+import { namespace, soon, type KubeApi, type LiveObject } from "./api.ts";
 
 /** The name of the controller's one pod. */
 export const controllerPod = "zfsilo-controller-0";
@@ -15,7 +15,7 @@ export async function installChart(api: KubeApi, verdicts: readonly Verdict[], s
     await api.createYaml("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", kind);
   }
   for (const group of ["snapshot.storage.k8s.io/v1", "groupsnapshot.storage.k8s.io/v1"]) {
-    await until(`the kinds of ${group}`, async () => api.serves(group));
+    await soon(`the kinds of ${group}`, async () => api.serves(group));
   }
   for (const { object } of verdicts) await api.create(object);
   await startPod(api, find(verdicts, "Deployment", "zfsilo-controller"));

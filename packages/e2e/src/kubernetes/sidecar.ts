@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { join } from "node:path";
 import type { Container } from "../deploy/pods.ts";
-import { freePort } from "./free-port.ts";
+import { unusedPort } from "./free-port.ts";
 
 /** A container of the chart, running as a process of this machine. */
 export interface RunningSidecar {
@@ -29,7 +29,7 @@ const endpointFlag = "--http-endpoint=";
 
 /** With the arguments of the chart, but for three: where the socket is, where it listens, and who it is for Kubernetes. */
 export async function startSidecar(program: string, container: Container, place: Place): Promise<RunningSidecar> {
-  const address = `127.0.0.1:${await freePort()}`;
+  const address = `127.0.0.1:${await unusedPort()}`;
   const env = environment(container, place.pod);
   const args = (container.args ?? []).map((arg) =>
     arg.startsWith(endpointFlag)

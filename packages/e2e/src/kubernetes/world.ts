@@ -8,7 +8,7 @@ import { sidecars } from "../deploy/sidecars.ts";
 import { kubeSidecars } from "../deploy/tools.ts";
 import { namespace, type KubeApi } from "./api.ts";
 import { startCluster, type Cluster } from "./cluster.ts";
-import { freePort } from "./free-port.ts";
+import { unusedPort } from "./free-port.ts";
 import { controllerPod, installChart } from "./install.ts";
 import { startProgram, startSidecar, type RunningSidecar } from "./sidecar.ts";
 
@@ -60,7 +60,7 @@ export async function startKubernetes(values: object): Promise<KubernetesWorld> 
       ),
     );
     for (const sidecar of started) stops.push(() => sidecar.stop());
-    const address = `127.0.0.1:${await freePort()}`;
+    const address = `127.0.0.1:${await unusedPort()}`;
     const flags = [`--kubeconfig=${cluster.adminConfig}`, `--http-endpoint=${address}`, "--feature-gates=CSIVolumeGroupSnapshot=true"];
     const controller = startProgram(join(programs, "snapshot-controller"), flags, { name: "snapshot-controller", directory, address });
     stops.push(() => controller.stop());

@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { HostState, VolumeMode } from "@zfsilo/api";
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { awaitState, startAgentOn } from "../../src/agent/agents.ts";
 import { inContainer, makeContainer, removeContainer } from "../../src/agent/container.ts";
+import { insist } from "../../src/api/insist.ts";
 import { output } from "../../src/api/real-hosts.ts";
 import { mib, take, useRealWorld } from "../../src/api/real-world.ts";
 import { until } from "../../src/api/until.ts";
@@ -13,19 +13,6 @@ const world = useRealWorld("agent", { reach: "agent" });
 
 const stagingPath = "/mnt/stage";
 const targetPath = "/mnt/target";
-
-/** Repeats a call as every client must: what a lost agent answers, and what is still under way, is asked again. */
-async function insist<T>(call: () => Promise<T>): Promise<T> {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await call();
-    } catch (error) {
-      const { code } = ConnectError.from(error);
-      if (attempt === 120 || (code !== Code.Aborted && code !== Code.Unavailable)) throw error;
-      await sleep(500);
-    }
-  }
-}
 
 /** Every call of a volume's life with a filesystem on it, looked at on the machines themselves. */
 async function life(id: string): Promise<void> {

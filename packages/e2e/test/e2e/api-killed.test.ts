@@ -1,10 +1,10 @@
-import { Code, ConnectError } from "@connectrpc/connect";
 import { VolumeMode, VolumeStatus } from "@zfsilo/api";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { insist } from "../../src/api/insist.ts";
 import { startService, type ServiceProcess } from "../../src/api/process.ts";
 import { realHosts } from "../../src/api/real-hosts.ts";
 import { give, mib, take, useRealWorld } from "../../src/api/real-world.ts";
@@ -50,15 +50,7 @@ async function killedIn<T>(kind: string, afterMs: number, call: () => Promise<T>
   service.child.kill("SIGKILL");
   await abandoned;
   await start(service.directory);
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await call();
-    } catch (error) {
-      const { code } = ConnectError.from(error);
-      if (attempt === 60 || (code !== Code.Aborted && code !== Code.Unavailable)) throw error;
-      await sleep(500);
-    }
-  }
+  return insist(call, 60);
 }
 
 const name = "volumes/killed";

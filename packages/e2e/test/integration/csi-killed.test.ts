@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { freePort } from "@zfsilo/microvm";
 import { SimWorld } from "@zfsilo/sim-host";
 import { mkdtemp, rm } from "node:fs/promises";
-import net, { type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -48,14 +48,6 @@ afterAll(async () => {
 
 /** Where the driver finds it again after its death. */
 const serve = (): Promise<ServiceProcess> => startService({ ZFSILO_LISTEN: `127.0.0.1:${port}` }, directory);
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const found = (server.address() as AddressInfo).port;
-  await new Promise((resolve) => server.close(resolve));
-  return found;
-}
 
 const victims = {
   driver: async () => {

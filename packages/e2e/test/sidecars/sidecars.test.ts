@@ -5,7 +5,7 @@ import { mountCapability } from "../../src/csi/capability.ts";
 import { containerOf, find, podOf } from "../../src/deploy/pods.ts";
 import { builtVersion, permissions, sidecars, type Rule } from "../../src/deploy/sidecars.ts";
 import { canBuildTools } from "../../src/deploy/tools.ts";
-import { namespace, until, type KubeApi, type LiveObject, type Reference } from "../../src/kubernetes/api.ts";
+import { namespace, soon, type KubeApi, type LiveObject, type Reference } from "../../src/kubernetes/api.ts";
 import { driverName, nodeName, startKubernetes, type KubernetesWorld } from "../../src/kubernetes/world.ts";
 
 const mib = 1n << 20n;
@@ -68,7 +68,7 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
   });
 
   const bound = (claim: string): Promise<LiveObject> =>
-    until(`claim ${claim} is bound`, async () => {
+    soon(`claim ${claim} is bound`, async () => {
       const found = await api.get(claimOf(claim));
       if (found?.status?.phase !== "Bound") return undefined;
       return api.get(reference("v1", "PersistentVolume", found.spec!.volumeName!));
@@ -86,9 +86,9 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
 
   it.each(sidecars)("$name becomes ready: it serves, holds its lease, and stays up", async ({ name }) => {
     const sidecar = world.sidecars.find((running) => running.name === name)!;
-    await until(`${name} is healthy`, async () => (await sidecar.status("/healthz/leader-election")) === 200);
+    await soon(`${name} is healthy`, async () => (await sidecar.status("/healthz/leader-election")) === 200);
     const suffix = name.replace("csi-", "");
-    await until(`${name} leads`, async () => {
+    await soon(`${name} leads`, async () => {
       const leases = await api.list("coordination.k8s.io/v1", "Lease");
       const own = leases.filter(({ metadata }) => (suffix === "provisioner" ? metadata.name === "csi-zfsilo-io" : metadata.name.includes(suffix)));
       return own.some(({ spec }) => Boolean(spec?.holderIdentity));
@@ -115,7 +115,7 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
 
   it("a pod's volume is attached to its node, and kubelet can mount it from what the objects say", async () => {
     await api.create(newPod("shop", "data"));
-    const attachment = await until("the volume is attached", async () => {
+    const attachment = await soon("the volume is attached", async () => {
       const found = await api.list("storage.k8s.io/v1", "VolumeAttachment");
       return found.find(({ status }) => status?.attached === true);
     });
@@ -129,19 +129,19 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
 
   it("a claim grows while it is in use", async () => {
     await api.patch(claimOf("data"), { spec: { resources: { requests: { storage: "128Mi" } } } });
-    await until("the claim has grown", async () => (await api.get(claimOf("data")))?.status?.capacity?.storage === "128Mi");
+    await soon("the claim has grown", async () => (await api.get(claimOf("data")))?.status?.capacity?.storage === "128Mi");
     expect((await volumeOf("data")).capacityBytes).toBe(128n * mib);
   });
 
   it("a claim changes its class", async () => {
     await api.patch(claimOf("data"), { spec: { volumeAttributesClassName: "archive" } });
-    await until("the class is in force", async () => (await api.get(claimOf("data")))?.status?.currentVolumeAttributesClassName === "archive");
+    await soon("the class is in force", async () => (await api.get(claimOf("data")))?.status?.currentVolumeAttributesClassName === "archive");
     expect((await volumeOf("data")).zfsOptions["compression"]).toBe("zstd");
   });
 
   it("a claim is snapshotted, restored and cloned", async () => {
     await api.create({ ...snapshotOf("monday"), spec: { volumeSnapshotClassName: "zfsilo", source: { persistentVolumeClaimName: "data" } } } as Reference);
-    await until("the snapshot is ready", async () => (await api.get(snapshotOf("monday")))?.status?.readyToUse === true);
+    await soon("the snapshot is ready", async () => (await api.get(snapshotOf("monday")))?.status?.readyToUse === true);
     const resources = { requests: { storage: "128Mi" } };
     await api.create(newClaim("restored", { resources, dataSource: { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name: "monday" } }));
     await api.create(newClaim("copy", { resources, dataSource: { kind: "PersistentVolumeClaim", name: "data" } }));
@@ -153,14 +153,14 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
     const group = reference(groupSnapshotGroup, "VolumeGroupSnapshot", "all");
     await api.create({ ...group, spec: { volumeGroupSnapshotClassName: "zfsilo", source: { selector: { matchLabels: { app: "shop" } } } } } as Reference);
     // Its controller puts the finalizer on after that (snapshot-controller v8.7.0): a group deleted before leaves its content behind.
-    await until("the group is ready and held", async () => {
+    await soon("the group is ready and held", async () => {
       const seen = await api.get(group);
       return seen?.status?.readyToUse === true && (seen.metadata.finalizers?.length ?? 0) > 0;
     });
     const { groupSnapshots } = await world.system.groups.listGroupSnapshots({});
     expect(groupSnapshots).toHaveLength(1);
     await api.delete(group);
-    await until("the group is gone", async () => (await world.system.groups.listGroupSnapshots({})).groupSnapshots.length === 0);
+    await soon("the group is gone", async () => (await world.system.groups.listGroupSnapshots({})).groupSnapshots.length === 0);
   });
 
   it("what goes leaves nothing behind", async () => {
@@ -168,15 +168,15 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
     await world.driver.node.nodeUnpublishVolume({ volumeId, targetPath: "/mnt/pod" });
     await world.driver.node.nodeUnstageVolume({ volumeId, stagingTargetPath: "/mnt/staging" });
     await api.delete(podNamed("shop"));
-    await until("nothing is attached", async () => (await api.list("storage.k8s.io/v1", "VolumeAttachment")).length === 0);
+    await soon("nothing is attached", async () => (await api.list("storage.k8s.io/v1", "VolumeAttachment")).length === 0);
     for (const claim of ["copy", "restored"]) await api.delete(claimOf(claim));
     await api.delete(snapshotOf("monday"));
     await api.delete(claimOf("data"));
     for (const [version, kind] of [["v1", "PersistentVolume"], [snapshotGroup, "VolumeSnapshotContent"], [groupSnapshotGroup, "VolumeGroupSnapshotContent"]] as const) {
-      await until(`no ${kind} is left`, async () => (await api.list(version, kind)).length === 0);
+      await soon(`no ${kind} is left`, async () => (await api.list(version, kind)).length === 0);
     }
     expect((await world.system.volumes.listVolumes({})).volumes).toEqual([]);
-    await until("the machines are as before", () => Promise.resolve(isDeepStrictEqual(world.system.controlPlane.world.snapshot(), before)));
+    await soon("the machines are as before", () => Promise.resolve(isDeepStrictEqual(world.system.controlPlane.world.snapshot(), before)));
   });
 
   it.each(sidecars)("$name asked for nothing that its roles do not grant", async ({ name }) => {
