@@ -2,7 +2,9 @@ export { BlockDevices, type BlockDevice, type BlockDeviceOptions } from "./block
 export { Filesystems, type MakeFilesystem } from "./filesystem/filesystem.ts";
 export { mkfsOptions, parseMkfsOptions, type MkfsOptions } from "./filesystem/mkfs-options.ts";
 export {
+  describeProbe,
   fsTypes,
+  isFilesystem,
   parseFsType,
   type CheckResult,
   type FsStats,

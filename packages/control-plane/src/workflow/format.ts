@@ -1,5 +1,5 @@
-import { StorageError, type Logger } from "@zfsilo/lib";
-import type { Zvol } from "@zfsilo/host";
+import { describeProbe, isFilesystem, type Zvol } from "@zfsilo/host";
+import { StorageError, wrapError, type Logger } from "@zfsilo/lib";
 import type { Machine } from "../machines/machines.ts";
 import type { FilesystemRecord, VolumeRecord } from "../store/model.ts";
 
@@ -13,10 +13,17 @@ export function formattedMark({ type, uuid }: Pick<FilesystemRecord, "type" | "u
   return `${type}:${uuid}`;
 }
 
+export interface MadeFilesystem {
+  /** What the zvol is to be marked with. */
+  readonly mark: string;
+  /** Made just now, and read back: nobody has mounted it yet. */
+  readonly isFresh: boolean;
+}
+
 /**
  * The only place that makes a filesystem (I2). It does so when neither row nor zvol says "formatted" and the device probes
  * blank. A filesystem with exactly the UUID we chose at creation is ours, made before a crash kept it from being recorded.
- * Everything else is refused. Returns what the zvol is to be marked with.
+ * Everything else is refused.
  */
 export async function ensureFilesystemMade(
   { filesystems }: Machine,
@@ -24,27 +31,20 @@ export async function ensureFilesystemMade(
   filesystem: FilesystemRecord,
   device: string,
   { signal, log }: { signal: AbortSignal; log: Logger },
-): Promise<string> {
+): Promise<MadeFilesystem> {
   const mark = formattedMark(filesystem);
-  if (zvol.formatted !== undefined && zvol.formatted !== mark) {
-    throw refuse(zvol, `the zvol says it was formatted as ${zvol.formatted}`);
+  const { type, uuid } = filesystem;
+  if (zvol.formatted === undefined) {
+    const options = filesystem.mkfsOptions;
+    const outcome = await filesystems.make({ device, type, uuid, options }, { signal }).catch((error: unknown) => {
+      throw wrapError(`format ${zvol.dataset}`, error, { dataset: zvol.dataset });
+    });
+    log.info({ dataset: zvol.dataset, device, type, outcome }, "make filesystem");
+    return { mark, isFresh: outcome === "made" };
   }
   const found = await filesystems.probe(device, { signal });
-  if (found.kind === "filesystem" && found.uuid === filesystem.uuid && found.type === filesystem.type) return mark;
-  if (found.kind !== "blank") {
-    throw refuse(zvol, found.kind === "filesystem" ? `it holds ${found.type} ${found.uuid}` : `it holds ${found.description}`);
-  }
-  if (zvol.formatted !== undefined) throw refuse(zvol, "the zvol says it was formatted, and the device reads blank");
-  log.info({ dataset: zvol.dataset, device, type: filesystem.type }, "making filesystem");
-  await filesystems.make(
-    { device, type: filesystem.type, uuid: filesystem.uuid, options: filesystem.mkfsOptions },
-    { signal },
-  );
-  return mark;
-}
-
-function refuse(zvol: Zvol, why: string): StorageError {
-  return new StorageError("precondition", `make a filesystem on ${zvol.dataset}: ${why}`, {
+  if (zvol.formatted === mark && isFilesystem(found, type, uuid)) return { mark, isFresh: false };
+  throw new StorageError("precondition", `make a filesystem on ${zvol.dataset}: it was formatted as ${zvol.formatted} and holds ${describeProbe(found)}`, {
     details: { reason: "NOT_BLANK", dataset: zvol.dataset },
     hint: "Only a volume that never was formatted and reads blank is formatted. Nothing was changed.",
   });

@@ -1,4 +1,4 @@
-import { parseHostPath, type FsType } from "@zfsilo/host";
+import { describeProbe, isFilesystem, parseHostPath, type FsType } from "@zfsilo/host";
 import { StorageError } from "@zfsilo/lib";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
@@ -19,6 +19,8 @@ const context = z.object({
   stagingPath: z.string(),
   readOnly: z.boolean(),
   device: z.string().optional(),
+  /** Its filesystem was made and read back by this operation: there is nothing to check yet, and nothing to grow. */
+  isFresh: z.boolean().optional(),
   /** Whether the staging directory was there before us: then it stays after an undo. */
   existed: z.boolean().optional(),
 });
@@ -46,21 +48,23 @@ async function findOurDevice(c: StageVolumeContext, { deps, signal }: Io): Promi
   return { device: path };
 }
 
-async function makeFilesystem(c: StageVolumeContext, { deps, signal, log }: Io): Promise<undefined> {
+async function makeFilesystem(c: StageVolumeContext, { deps, signal, log }: Io): Promise<Partial<StageVolumeContext>> {
   const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
   const initiator = await deps.machines.get(c.hostId);
   const device = deviceOf(c);
-  if (volume.mode === "block") return;
+  if (volume.mode === "block") return {};
   const filesystem = requireFilesystem(volume);
-  if (!filesystem.formatted) {
-    refuseToMakeOn(volume, attachment);
-    const target = await deps.machines.get(volume.hostId);
-    const zvol = await getOwnZvol(target, volume, deps, signal);
-    const made = await ensureFilesystemMade(initiator, zvol, filesystem, device, { signal, log });
-    await target.zfs.setProperties(zvol.dataset, {}, { "zfsilo:formatted": made }, { signal });
-    await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, formatted: true } });
+  if (filesystem.formatted) {
+    await requireOurFilesystem(initiator, volume, device, signal);
+    return {};
   }
-  await requireOurFilesystem(initiator, volume, device, signal);
+  refuseToMakeOn(volume, attachment);
+  const target = await deps.machines.get(volume.hostId);
+  const zvol = await getOwnZvol(target, volume, deps, signal);
+  const { mark, isFresh } = await ensureFilesystemMade(initiator, zvol, filesystem, device, { signal, log });
+  await target.zfs.setProperties(zvol.dataset, {}, { "zfsilo:formatted": mark }, { signal });
+  await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, formatted: true } });
+  return { isFresh };
 }
 
 function refuseToMakeOn({ id }: VolumeRecord, { hostId, writeProtected }: AttachmentRecord): void {
@@ -78,11 +82,10 @@ export async function requireOurFilesystem(
   device: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const filesystem = requireFilesystem(volume);
+  const { type, uuid } = requireFilesystem(volume);
   const found = await filesystems.probe(device, { signal });
-  if (found.kind === "filesystem" && found.type === filesystem.type && found.uuid === filesystem.uuid) return;
-  const seen = found.kind === "filesystem" ? `${found.type} ${found.uuid}` : found.kind;
-  throw new StorageError("precondition", `volumes/${volume.id} has ${seen} where ${filesystem.type} ${filesystem.uuid} was made`, {
+  if (isFilesystem(found, type, uuid)) return;
+  throw new StorageError("precondition", `volumes/${volume.id} has ${describeProbe(found)} where ${type} ${uuid} was made`, {
     details: { reason: "UNEXPECTED_CONTENT", device },
     hint: "The volume was formatted before and is never formatted again. Look at the device by hand.",
   });
@@ -96,8 +99,8 @@ async function mountStaging(c: StageVolumeContext, { deps, signal }: Io): Promis
   const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
   if (volume.mode === "block") return;
   const machine = await deps.machines.get(c.hostId);
-  const { writeProtected } = attachment;
-  const mount = (): Promise<void> => mountFilesystem(machine, volume, { ...c, device: deviceOf(c), writeProtected }, signal);
+  const staging = { ...c, device: deviceOf(c), writeProtected: attachment.writeProtected };
+  const mount = (): Promise<void> => mountFilesystem(machine, volume, staging, signal);
   await deps.turns.run(pathTurn(c.hostId, c.stagingPath), mount, signal);
 }
 
@@ -106,17 +109,18 @@ export interface StagingMount {
   readonly stagingPath: string;
   readonly readOnly: boolean;
   readonly writeProtected: boolean;
+  readonly isFresh?: boolean | undefined;
 }
 
-/** Checks the volume's filesystem unless it is in use, and mounts it. */
+/** Checks the volume's filesystem unless it is in use or new, and mounts it. */
 export async function mountFilesystem(
   machine: Machine,
   volume: VolumeRecord,
-  { device, stagingPath, readOnly, writeProtected }: StagingMount,
+  { device, stagingPath, readOnly, writeProtected, isFresh = false }: StagingMount,
   signal: AbortSignal,
 ): Promise<void> {
   const { type } = requireFilesystem(volume);
-  await checkUnmounted(machine, volume, { device, writeProtected }, signal);
+  if (!isFresh) await checkUnmounted(machine, volume, { device, writeProtected }, signal);
   const options = mountOptionsOf(volume);
   await machine.mounts.mountDevice({ device, target: parseHostPath(stagingPath), type, options, readOnly }, { signal });
 }
@@ -176,7 +180,7 @@ async function unmountStaging(c: StageVolumeContext, { deps, signal }: Io): Prom
 /** A volume that grew while nobody had it mounted catches up here. */
 async function growFilesystem(c: StageVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
-  if (volume.mode === "block" || c.readOnly) return;
+  if (volume.mode === "block" || c.readOnly || c.isFresh === true) return;
   const machine = await deps.machines.get(c.hostId);
   const device = await findDevice(machine, volume, signal);
   await growToDevice(machine, device, requireFilesystem(volume).type, c.stagingPath, signal);

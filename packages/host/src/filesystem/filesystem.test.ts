@@ -73,8 +73,17 @@ describe("make", () => {
     await make("xfs", xfsUuid, [silent, zeros, xfs, isXfs], { inode_size: "1024" });
   });
 
-  it.each([[[isExt4]], [[isXfs]], [[{ ...blkid, exitCode: 8 }]]])("touches nothing that is not blank (%#)", async (runs) => {
-    await expect(make("ext4", ext4Uuid, runs)).rejects.toMatchObject({ reason: "precondition" });
+  it("says so when it is there already, and makes none", async () => {
+    expect(await make("ext4", ext4Uuid, [silent, zeros, mkfsExt4, isExt4])).toBe("made");
+    expect(await make("ext4", ext4Uuid, [isExt4])).toBe("present");
+  });
+
+  it.each([
+    ["another of its type", "ext4", xfsUuid, [isExt4]],
+    ["another type with its UUID", "ext4", xfsUuid, [isXfs]],
+    ["what blkid cannot tell", "ext4", ext4Uuid, [{ ...blkid, exitCode: 8 }]],
+  ] as const)("touches nothing that holds %s", async (_, type, uuid, runs) => {
+    await expect(make(type, uuid, [...runs])).rejects.toMatchObject({ reason: "precondition", details: { reason: "NOT_BLANK" } });
   });
 
   it("reports no filesystem that is not the one asked for", async () => {

@@ -5,7 +5,7 @@ import { Tool, withTimeout } from "../tool.ts";
 import { filesystemFailures } from "./errors.ts";
 import { mkfsArguments, type MkfsOptions } from "./mkfs-options.ts";
 import { parseBlkid, parseDumpe2fs, parseStatfs, parseXfsInfo } from "./parse.ts";
-import type { CheckResult, FsStats, FsType, Probe } from "./types.ts";
+import { describeProbe, isFilesystem, type CheckResult, type FsStats, type FsType, type Probe } from "./types.ts";
 
 export interface MakeFilesystem {
   readonly device: string;
@@ -22,6 +22,11 @@ const ambivalent = 8;
 const blankBytes = 1 << 20;
 const makeTimeoutMs = 300_000;
 const checkTimeoutMs = 600_000;
+/**
+ * Of what reads a few blocks of a device. Its session may be coming back, and a host with much to do may take half a minute for
+ * them (seen of cmp); who gives up sooner only reads the same again.
+ */
+const readTimeoutMs = 120_000;
 /** A stat on a dead device hangs; nobody should wait long for a number. */
 const statTimeoutMs = 5000;
 
@@ -42,7 +47,7 @@ export class Filesystems {
   async probe(device: string, o: CallOptions): Promise<Probe> {
     requireDevice(device);
     const argv: Argv = ["blkid", "-p", "-o", "export", device];
-    const result = await this.#tool.exit(argv, o);
+    const result = await this.#tool.exit(argv, withTimeout(o, readTimeoutMs));
     if (result.exitCode === 0) return this.#read(argv, result.stdout, parseBlkid);
     if (result.exitCode === ambivalent) return { kind: "other", description: "signatures of several kinds" };
     const silent = result.stdout.trim() === "" && result.stderr.trim() === "";
@@ -51,28 +56,28 @@ export class Filesystems {
   }
 
   /**
-   * Makes a filesystem on a blank device and reads its UUID back. mkfs.ext4 without a terminal overwrites whatever is there
-   * (hosts.md), so the probe right before is ours to do. Discarding is skipped: the volume is fresh, and it takes minutes.
+   * Makes a filesystem on a blank device and reads its UUID back. Exactly this one there is `present`, anything else refused.
+   * mkfs.ext4 without a terminal overwrites whatever is there (hosts.md), so the probe right before is ours to do. Discarding is
+   * skipped: the volume is fresh, and it takes minutes.
    */
-  async make({ device, type, uuid, options }: MakeFilesystem, o: CallOptions): Promise<void> {
+  async make({ device, type, uuid, options }: MakeFilesystem, o: CallOptions): Promise<"made" | "present"> {
     if (!uuidPattern.test(uuid)) throw invalidField("uuid", "is not a lower-case UUID");
     const doing = `make ${type} on ${device}`;
     const extra = mkfsArguments(type, options);
     const before = await this.probe(device, o);
+    if (isFilesystem(before, type, uuid)) return "present";
     if (before.kind !== "blank") {
-      throw new StorageError("precondition", `${doing} on ${this.#executor.host}: the device is not blank`, {
-        details: { host: this.#executor.host, found: before.kind === "other" ? before.description : before.type },
-        hint: "A device that holds anything is never formatted.",
+      throw new StorageError("precondition", `${doing} on ${this.#executor.host}: it holds ${describeProbe(before)}`, {
+        details: { host: this.#executor.host, reason: "NOT_BLANK" },
+        hint: "A device that holds anything is never formatted. Nothing was changed.",
       });
     }
     await this.#tool.run(doing, makeArgv(type, uuid, extra, device), withTimeout(o, makeTimeoutMs));
     const after = await this.probe(device, o);
-    if (after.kind !== "filesystem" || after.type !== type || after.uuid !== uuid) {
-      const found = after.kind === "filesystem" ? `${after.type} ${after.uuid}` : after.kind;
-      throw new StorageError("internal", `${doing} on ${this.#executor.host}: it reads back as ${found}`, {
-        details: { host: this.#executor.host },
-      });
-    }
+    if (isFilesystem(after, type, uuid)) return "made";
+    throw new StorageError("internal", `${doing} on ${this.#executor.host}: it reads back as ${describeProbe(after)}`, {
+      details: { host: this.#executor.host },
+    });
   }
 
   /**
@@ -115,7 +120,7 @@ export class Filesystems {
   async sizeBytes(device: string, type: FsType, o: CallOptions): Promise<Bytes> {
     requireDevice(device);
     const argv: Argv = type === "ext4" ? ["dumpe2fs", "-h", device] : ["xfs_info", device];
-    const stdout = await this.#tool.run(`read the size of ${type} on ${device}`, argv, o);
+    const stdout = await this.#tool.run(`read the size of ${type} on ${device}`, argv, withTimeout(o, readTimeoutMs));
     return this.#read(argv, stdout, type === "ext4" ? parseDumpe2fs : parseXfsInfo);
   }
 
@@ -128,7 +133,7 @@ export class Filesystems {
 
   async #probeZeros(device: string, o: CallOptions): Promise<Probe> {
     const argv: Argv = ["cmp", "-n", String(blankBytes), device, "/dev/zero"];
-    const result = await this.#tool.exit(argv, o);
+    const result = await this.#tool.exit(argv, withTimeout(o, readTimeoutMs));
     if (result.exitCode === 0) return { kind: "blank" };
     if (result.exitCode === 1 && / differ: /.test(result.stdout)) {
       return { kind: "other", description: "data without a known signature" };

@@ -1,4 +1,4 @@
-import { invalidField } from "@zfsilo/lib";
+import { assertNever, invalidField } from "@zfsilo/lib";
 
 export const fsTypes = ["ext4", "xfs"] as const;
 export type FsType = (typeof fsTypes)[number];
@@ -14,6 +14,25 @@ export type Probe =
   | { readonly kind: "blank" }
   | { readonly kind: "filesystem"; readonly type: string; readonly uuid: string; readonly label?: string }
   | { readonly kind: "other"; readonly description: string };
+
+/** Whether a device holds this filesystem and no other. */
+export function isFilesystem(found: Probe, type: FsType, uuid: string): boolean {
+  return found.kind === "filesystem" && found.type === type && found.uuid === uuid;
+}
+
+/** What a probe found, for errors. */
+export function describeProbe(found: Probe): string {
+  switch (found.kind) {
+    case "filesystem":
+      return `${found.type} ${found.uuid}`;
+    case "other":
+      return found.description;
+    case "blank":
+      return "nothing";
+    default:
+      return assertNever(found);
+  }
+}
 
 /** `stat -f` of a mounted filesystem. */
 export interface FsStats {
