@@ -11,6 +11,7 @@ import { connectMachines } from "./measurements/connect-machines.ts";
 import { createByCsi } from "./measurements/create-by-csi.ts";
 import { lists, snapshotLists } from "./measurements/lists.ts";
 import { memory } from "./measurements/memory.ts";
+import { publishAgent } from "./measurements/publish-agent.ts";
 import { publishMachines } from "./measurements/publish-machines.ts";
 import { reads } from "./measurements/reads.ts";
 import { snapshotsMachines } from "./measurements/snapshots-machines.ts";
@@ -21,7 +22,7 @@ import { throughput } from "./measurements/throughput.ts";
 import { toJson, toTables } from "./report.ts";
 
 const measurements: readonly Measurement[] = [reads, changes, createByCsi, throughput, lists, snapshotLists, targets, restart, memory, agent];
-const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, connectMachines, stageMachines, snapshotsMachines];
+const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, publishAgent, connectMachines, stageMachines, snapshotsMachines];
 
 const usage = `Measures zfsilo, as ratios within one run.
 
