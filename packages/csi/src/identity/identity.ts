@@ -14,7 +14,7 @@ const probeLimitMs = 900;
 const { PluginCapability_Service_Type: ServiceType, PluginCapability_VolumeExpansion_Type: Expansion } = csi;
 
 export interface IdentityDeps {
-  readonly config: Pick<CsiConfig, "mode" | "driver-name">;
+  readonly config: Pick<CsiConfig, "driver-name">;
   readonly controlPlane: ControlPlane;
   readonly features: ServerFeatures;
   readonly log: Logger;
@@ -26,8 +26,8 @@ export function identity({ config, controlPlane, features, log }: IdentityDeps):
       return create(csi.GetPluginInfoResponseSchema, { name: config["driver-name"], vendorVersion: version });
     },
 
+    /** What all instances together serve, whichever part of it this one does (CSI spec, "GetPluginCapabilities"). */
     async getPluginCapabilities(_request, { signal }) {
-      if (config.mode === "node") return create(csi.GetPluginCapabilitiesResponseSchema);
       const offered = await features.get(signal);
       return create(csi.GetPluginCapabilitiesResponseSchema, {
         capabilities: [

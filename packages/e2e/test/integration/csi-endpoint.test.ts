@@ -84,6 +84,16 @@ it("outlives a client that calls it by the socket's path", async () => {
   expect((await driver.identity.probe({})).ready).toBe(true);
 });
 
+it("offers the same wherever it runs, whichever part of it that serves", async () => {
+  const whole = await driver.identity.getPluginCapabilities({});
+  for (const mode of ["node", "controller"] as const) {
+    const part = await driverOf(system, { mode });
+    expect((await part.identity.getPluginCapabilities({})).capabilities).toEqual(whole.capabilities);
+    await part.stop();
+  }
+  expect(whole.capabilities.length).toBeGreaterThan(3);
+});
+
 it("lets nobody but its own user connect", () => {
   expect(statSync(driver.socket).mode & 0o777).toBe(0o600);
 });
