@@ -11,6 +11,8 @@ import { csiClients } from "./running-driver.ts";
 /** The driver of a node on a machine, which is the machine's agent too: nothing else leads there. */
 export interface GuestDriver {
   readonly node: Client<typeof csi.Node>;
+  /** On this machine; leads to the one there. */
+  readonly socket: string;
   readonly program: GuestProgram;
   stop(): Promise<void>;
 }
@@ -37,6 +39,7 @@ export async function startDriverOn(machine: Machine, node: string, system: Syst
   await awaitState(system, `hosts/${node}`, HostState.ONLINE);
   return {
     node: csiClients(here).node,
+    socket: here,
     program,
     async stop() {
       await program.cut();
