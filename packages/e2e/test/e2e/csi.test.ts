@@ -109,6 +109,31 @@ it("a pod that may only read has it read-only", async () => {
   await asKubelet(() => central.controller.deleteVolume({ volumeId }));
 });
 
+it("what is published read-only cannot be written by the node's root either", async () => {
+  const { take } = world.machines;
+  const readers = blockCapability("SINGLE_NODE_READER_ONLY");
+  const raw = await makeVolume("pvc-reader-raw", readers, 64n);
+  await bringToPod(onTake, "take", raw, readers);
+  expect(await output(take, "blockdev", "--getro", targetPath)).toBe("1");
+  expect((await take.exec(["dd", "if=/dev/zero", `of=${targetPath}`, "bs=512", "count=1", "conv=notrunc"])).stderr).toContain("Read-only file system");
+  await takeFromPod(onTake, "take", raw);
+  await asKubelet(() => central.controller.deleteVolume({ volumeId: raw }));
+
+  const capability = mountCapability("ext4");
+  const volumeId = await makeVolume("pvc-reader", capability, 64n);
+  await bringToPod(onTake, "take", volumeId, capability);
+  await output(take, "sh", "-c", `echo kept > ${targetPath}/file`);
+  await takeFromPod(onTake, "take", volumeId);
+  await central.controller.controllerPublishVolume({ volumeId, nodeId: "take", volumeCapability: capability, readonly: true });
+  await onTake.node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability: capability });
+  await onTake.node.nodePublishVolume({ volumeId, stagingTargetPath, targetPath, volumeCapability: capability, readonly: true });
+  expect(await output(take, "cat", `${targetPath}/file`)).toBe("kept");
+  expect((await take.exec(["mount", "-o", "remount,rw", stagingTargetPath])).code).not.toBe(0);
+  expect((await take.exec(["touch", `${stagingTargetPath}/x`])).stderr).toContain("Read-only file system");
+  await takeFromPod(onTake, "take", volumeId);
+  await asKubelet(() => central.controller.deleteVolume({ volumeId }));
+});
+
 it("a raw block volume is a file of the pod, grows, and is shared where its access mode says so", async () => {
   const { give, take } = world.machines;
   const capability = blockCapability("MULTI_NODE_MULTI_WRITER");
