@@ -8,6 +8,8 @@ export type FaultEffect =
   /** The connection is lost before, or after, the command took effect: the caller sees the same error. */
   | { readonly kind: "drop-before" }
   | { readonly kind: "drop-after" }
+  /** The connection is lost, and the command killed in the middle. For programs that leave a half, as mkfs does. */
+  | { readonly kind: "interrupt" }
   | { readonly kind: "delay"; readonly ms: number }
   /** The command takes effect, but answers this. A file operation reads `stdout` in place of its text. */
   | { readonly kind: "garbage"; readonly stdout: string; readonly exitCode: number };

@@ -203,6 +203,8 @@ export interface FilesystemDoc {
   /** resize2fs without a mount wants an e2fsck since the last one. */
   mountedSinceCheck: boolean;
   damaged: boolean;
+  /** An xfs whose mkfs did not end. */
+  unfinished?: boolean;
 }
 
 export interface FileDoc {

@@ -25,7 +25,7 @@ import { Vfs } from "./files/vfs.ts";
 import type { Machine } from "./machine.ts";
 import { consumerOf, failedStream, filterOf, producerOf, type Output } from "./byte-programs.ts";
 import { failed, ToolFailure } from "./program.ts";
-import { programs } from "./tools/programs.ts";
+import { interruptedPrograms, programs } from "./tools/programs.ts";
 
 const defaultMaxOutputBytes = 1024 * 1024;
 /** A batch that walks thousands of targets lets others have a turn, as it would on a machine of its own. */
@@ -57,7 +57,7 @@ export class SimExecutor implements Executor {
 
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
     const call = this.#begin(argv, options);
-    const result = await this.#command(call, argv, failed, () => this.#execute(call, argv, options.stdin ?? ""));
+    const result = await this.#command(call, argv, failed, (isCut) => this.#execute(call, argv, options.stdin ?? "", isCut));
     this.#checkOutput(call, result, options.maxOutputBytes);
     return result;
   }
@@ -99,7 +99,7 @@ export class SimExecutor implements Executor {
     call: Call,
     argv: Argv,
     answer: (exitCode: number, stderr: string, stdout?: string) => T,
-    work: () => T,
+    work: (isCut: boolean) => T,
   ): Promise<T> {
     const { machine, faults, log } = this.#parts;
     log.add({ argv });
@@ -110,14 +110,14 @@ export class SimExecutor implements Executor {
     if (effect?.kind === "fail") return answer(effect.exitCode ?? 1, effect.stderr ?? "");
     let result: T;
     try {
-      result = work();
+      result = work(effect?.kind === "interrupt");
     } catch (error) {
       if (error instanceof Hang) return await call.hang();
       throw error;
     } finally {
       machine.model.store.commit();
     }
-    if (effect?.kind === "drop-after") throw call.lost();
+    if (effect?.kind === "drop-after" || effect?.kind === "interrupt") throw call.lost();
     return effect?.kind === "garbage" ? answer(effect.exitCode, "", effect.stdout) : result;
   }
 
@@ -189,12 +189,13 @@ export class SimExecutor implements Executor {
     return call;
   }
 
-  #execute(call: Call, argv: Argv, stdin: string): RunResult {
+  #execute(call: Call, argv: Argv, stdin: string, isCut = false): RunResult {
     const [name, ...args] = argv;
     if (this.#parts.missing.includes(name)) {
       throw call.error("precondition", "not_started", new Error(`spawn ${name} ENOENT`), `Install ${name} on ${this.host}.`);
     }
-    const program = Object.hasOwn(programs, name) ? programs[name] : undefined;
+    const known = isCut ? interruptedPrograms : programs;
+    const program = Object.hasOwn(known, name) ? known[name] : undefined;
     if (program === undefined) throw new UnmodelledError(`the program ${name} (in: ${argv.join(" ")})`);
     try {
       return program(this.#parts.machine, args, stdin);

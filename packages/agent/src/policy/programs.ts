@@ -9,10 +9,11 @@ export interface Rule extends Shape {
 }
 
 const component = "[A-Za-z0-9_.:][A-Za-z0-9_.:-]*";
-const dataset = new RegExp(`^[A-Za-z][A-Za-z0-9_.:-]*(?:/${component})*$`);
-const snapshotText = `[A-Za-z][A-Za-z0-9_.:-]*(?:/${component})*@${component}`;
+const datasetText = `[A-Za-z][A-Za-z0-9_.:-]*(?:/${component})*`;
+const dataset = new RegExp(`^${datasetText}$`);
+const snapshotText = `${datasetText}@${component}`;
 const snapshot = new RegExp(`^${snapshotText}$`);
-const datasetOrSnapshot = new RegExp(`^[A-Za-z][A-Za-z0-9_.:-]*(?:/${component})*(?:@${component})?$`);
+const datasetOrSnapshot = new RegExp(`^${datasetText}(?:@${component})?$`);
 const pool = /^[A-Za-z][A-Za-z0-9_.:-]*$/;
 /** `mountpoint` of a dataset could put it over /etc, and some others run or hide things: only what volumes need. */
 const assignment =
@@ -81,6 +82,8 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
   modprobe: [{ operands: [/^(?:target_core_mod|target_core_iblock|iscsi_target_mod|iscsi_tcp|zfs|xfs|ext4)$/] }],
   blkid: [{ flags: ["-p"], options: { "-o": /^export$/ }, required: ["-p", "-o"], operands: [path], paths: { 0: "device" } }],
   cmp: [{ options: { "-n": number }, operands: [path, /^\/dev\/zero$/], paths: { 0: "device" } }],
+  // The start of a volume of this host, and of nothing else.
+  dd: [{ operands: [/^if=\/dev\/zero$/, new RegExp(`^of=/dev/zvol/${datasetText}$`), /^bs=1048576$/, /^count=1$/, /^conv=nocreat,fsync$/] }],
   "mkfs.ext4": [
     { flags: ["-V"], required: ["-V"] },
     {
@@ -103,8 +106,9 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
   ],
   e2fsck: [
     { flags: ["-p", "-f"], required: ["-p"], operands: [path], paths: { 0: "device" } },
-    { flags: ["-n"], required: ["-n"], operands: [path], paths: { 0: "device" } },
+    { flags: ["-n", "-f"], required: ["-n"], operands: [path], paths: { 0: "device" } },
   ],
+  xfs_db: [{ flags: ["-r"], options: { "-c": /^(?:sb 0|print inprogress)$/ }, required: ["-r", "-c"], operands: [path], paths: { 0: "device" } }],
   xfs_repair: [{ flags: ["-n"], required: ["-n"], operands: [path], paths: { 0: "device" } }],
   xfs_admin: [{ options: { "-U": /^(?:generate|[0-9a-f-]{36})$/i }, flags: ["-u"], operands: [path], paths: { 0: "device" } }],
   tune2fs: [{ options: { "-U": uuid }, required: ["-U"], operands: [path], paths: { 0: "device" } }],

@@ -113,6 +113,11 @@ export interface FilesystemRecord {
   /** Once set, never formatted again. */
   readonly formatted: boolean;
   /**
+   * mkfs was begun on the blank device. Until `formatted` is set, what is found there may be what it left when it was
+   * interrupted, and no data.
+   */
+  readonly making?: boolean;
+  /**
    * Its journal may have something to recover: it was cut off while mounted, or restored from a snapshot of a mounted one.
    * Absent in records of earlier versions, where nothing was known of it.
    */

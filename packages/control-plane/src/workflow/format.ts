@@ -20,23 +20,37 @@ export interface MadeFilesystem {
   readonly isFresh: boolean;
 }
 
+export interface ToFormat {
+  readonly target: Machine;
+  readonly initiator: Machine;
+  readonly zvol: Zvol;
+  /** On the initiator. */
+  readonly device: string;
+  readonly filesystem: FilesystemRecord;
+  /** Records that mkfs is about to write to the device, which is blank. */
+  readonly begin: () => Promise<void>;
+}
+
+interface Io {
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+}
+
 /**
  * The only place that makes a filesystem (I2). It does so when neither row nor zvol says "formatted" and the device probes
- * blank. A filesystem with exactly the UUID we chose at creation is ours, made before a crash kept it from being recorded.
- * Everything else is refused.
+ * blank. A whole filesystem with exactly the UUID we chose at creation is ours, made before a crash kept it from being
+ * recorded. What a mkfs of ours left when it was interrupted is erased first. Everything else is refused.
  */
-export async function ensureFilesystemMade(
-  { filesystems }: Machine,
-  zvol: Zvol,
-  filesystem: FilesystemRecord,
-  device: string,
-  { signal, log }: { signal: AbortSignal; log: Logger },
-): Promise<MadeFilesystem> {
+export async function ensureFilesystemMade(volume: ToFormat, io: Io): Promise<MadeFilesystem> {
+  const { zvol, filesystem, device, begin } = volume;
+  const { filesystems } = volume.initiator;
+  const { signal, log } = io;
   const mark = formattedMark(filesystem);
   const { type, uuid } = filesystem;
   if (zvol.formatted === undefined) {
+    if (filesystem.making === true) await eraseUnfinished(volume, io);
     const options = filesystem.mkfsOptions;
-    const outcome = await filesystems.make({ device, type, uuid, options }, { signal }).catch((error: unknown) => {
+    const outcome = await filesystems.make({ device, type, uuid, options, begin }, { signal }).catch((error: unknown) => {
       throw wrapError(`format ${zvol.dataset}`, error, { dataset: zvol.dataset });
     });
     log.info({ dataset: zvol.dataset, device, type, outcome }, "make filesystem");
@@ -48,4 +62,18 @@ export async function ensureFilesystemMade(
     details: { reason: "NOT_BLANK", dataset: zvol.dataset },
     hint: "Only a volume that never was formatted and reads blank is formatted. Nothing was changed.",
   });
+}
+
+/**
+ * The device was blank when our mkfs began, and nothing is mounted before it is recorded to have ended: what no tool
+ * recognises, or has our UUID and is not whole, mkfs left and holds no data. Any other signature is somebody's.
+ */
+async function eraseUnfinished({ initiator, target, zvol, device, filesystem }: ToFormat, { signal, log }: Io): Promise<void> {
+  const { type, uuid } = filesystem;
+  const found = await initiator.filesystems.probe(device, { signal });
+  const isOurs = isFilesystem(found, type, uuid);
+  if (!isOurs && found.kind !== "data") return;
+  if (isOurs && (await initiator.filesystems.isComplete(device, type, { signal }))) return;
+  log.warn({ dataset: zvol.dataset, device, found: describeProbe(found) }, "mkfs was interrupted: erasing what it left");
+  await target.filesystems.eraseStart(zvol.dataset, { signal });
 }

@@ -10,7 +10,7 @@ import { requireFilesystem } from "./format.ts";
 import { growToDevice } from "./grow-filesystem.ts";
 import { bindVolume } from "./mount-volume.ts";
 import { showsDevice } from "./paths.ts";
-import { mountFilesystem, requireOurFilesystem } from "./stage-volume.ts";
+import { mountFilesystem, requireOurFilesystem } from "./mount-filesystem.ts";
 import { diskOf, isGone } from "./stale-session.ts";
 
 const context = z.object({ volumeId, hostId });

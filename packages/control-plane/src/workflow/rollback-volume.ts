@@ -51,7 +51,7 @@ async function recordContent(c: Context, { deps, signal }: Io): Promise<undefine
   if (volume.filesystem !== undefined && content.filesystem !== undefined) {
     const { uuid, formatted, unclean = false } = content.filesystem;
     const { zfs } = await deps.machines.get(volume.hostId);
-    const filesystem = { ...volume.filesystem, uuid, formatted, unclean };
+    const filesystem = { ...volume.filesystem, uuid, formatted, unclean, making: false };
     const mark = formatted ? formattedMark(filesystem) : "none";
     await zfs.setProperties(parseDatasetName(volume.dataset), {}, { "zfsilo:formatted": mark }, { signal });
     await deps.volumes.update(c.volumeId, { filesystem });

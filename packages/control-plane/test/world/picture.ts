@@ -134,7 +134,7 @@ export async function unformatted(world: World, picture: WorldPicture): Promise<
   const row = await world.now.stores.volumes.get(subject);
   const copy = structuredClone(picture) as {
     machines: Record<string, Pools>;
-    rows: Record<string, { filesystem?: { formatted: boolean } | null }>;
+    rows: Record<string, { filesystem?: { formatted: boolean; making?: boolean } | null }>;
   };
   const pool = copy.machines[row.hostId]?.pools?.[row.pool];
   const dataset = pool?.datasets[row.dataset];
@@ -143,6 +143,9 @@ export async function unformatted(world: World, picture: WorldPicture): Promise<
   delete dataset.properties["zfsilo:formatted"];
   dataset.content = null;
   const { filesystem } = copy.rows[subject] ?? {};
-  if (filesystem !== undefined && filesystem !== null) filesystem.formatted = false;
+  if (filesystem !== undefined && filesystem !== null) {
+    filesystem.formatted = false;
+    delete filesystem.making;
+  }
   return copy;
 }

@@ -33,15 +33,29 @@ export function filesystemContract(current: CurrentLab): void {
       expect(await filesystems.sizeBytes(device, type, o)).toBe(mib(size));
     });
 
+    it.each(kinds)("tells that %s is whole, and makes it on a volume that was erased", async (type, size) => {
+      const lab = current();
+      const { targetFilesystems: filesystems, zvols, o } = lab;
+      const { dataset } = await lab.volume({ sizeBytes: mib(size) });
+      const { path: device } = await zvols.awaitZvolDevice(dataset, o);
+      await filesystems.make({ device, type, uuid, options: {} }, o);
+      expect(await filesystems.isComplete(device, type, o)).toBe(true);
+      await filesystems.eraseStart(dataset, o);
+      expect(await filesystems.probe(device, o)).toEqual({ kind: "blank" });
+      await filesystems.make({ device, type, uuid: otherUuid, options: {} }, o);
+      expect(await filesystems.isComplete(device, type, o)).toBe(true);
+      expect((await filesystems.check(device, type, o)).state).toBe("clean");
+    });
+
     it("takes data without a signature for data", async () => {
       const lab = current();
       const { targetFilesystems: filesystems, zvols, o } = lab;
       const { dataset } = await lab.volume();
       const { path: device } = await zvols.awaitZvolDevice(dataset, o);
       await lab.byHand.target.files([{ op: "write", path: device, content: `${"\0".repeat(5000)}data` }], o);
-      expect(await filesystems.probe(device, o)).toEqual({ kind: "other", description: "data without a known signature" });
+      expect(await filesystems.probe(device, o)).toEqual({ kind: "data" });
       expect(await refusal(filesystems.make({ device, type: "ext4", uuid, options: {} }, o))).toBe("precondition");
-      expect((await filesystems.probe(device, o)).kind).toBe("other");
+      expect((await filesystems.probe(device, o)).kind).toBe("data");
     });
 
     it("calls no device blank that it cannot read", async () => {

@@ -245,6 +245,6 @@ function diskCases(current: CurrentLab): void {
     const again = await disks.awaitIscsiDevice(record, volume.handle, o);
     const [read] = await initiator.files([{ op: "read", path: again.path, maxBytes: content.length }], o);
     expect(read?.text === content).toBe(true);
-    expect(await filesystems.probe(again.path, o)).toEqual({ kind: "other", description: "data without a known signature" });
+    expect(await filesystems.probe(again.path, o)).toEqual({ kind: "data" });
   });
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseHostPath } from "../mount/host-path.ts";
+import { parseDatasetName } from "../zfs/names.ts";
 import { callOptions as o, ScriptedExecutor, type ScriptedRun } from "../testing/scripted-executor.ts";
 import { readTestdata } from "../testing/testdata.ts";
 import { Filesystems } from "./filesystem.ts";
@@ -37,7 +38,7 @@ describe("probe", () => {
     [[silent, zeros], { kind: "blank" }],
     [
       [silent, { ...zeros, exitCode: 1, stdout: "/dev/sda /dev/zero differ: char 1027, line 1\n" }],
-      { kind: "other", description: "data without a known signature" },
+      { kind: "data" },
     ],
   ])("tells what is there (%#)", async (runs, found) => {
     expect(await probe(runs)).toEqual(found);
@@ -62,6 +63,43 @@ describe("probe", () => {
   });
 });
 
+describe("isComplete", () => {
+  const isComplete = (type: FsType, run: Partial<ScriptedRun>) => {
+    const argv = type === "ext4" ? "e2fsck -f -n /dev/sda" : "xfs_db -r -c sb 0 -c print inprogress /dev/sda";
+    return against([{ argv, ...run }], (filesystems) => filesystems.isComplete("/dev/sda", type, o));
+  };
+
+  it.each<[FsType, boolean, Partial<ScriptedRun>]>([
+    ["xfs", false, { stdout: read("xfs_db-inprogress.xfsprogs-6.1.0.stdout.txt") }],
+    ["xfs", true, { stdout: "inprogress = 0\n" }],
+    ["ext4", true, {}],
+    ["ext4", false, { exitCode: 4 }],
+    ["ext4", false, { exitCode: 12, stderr: "e2fsck: The journal superblock is corrupt while checking journal for /dev/sda\n" }],
+  ])("tells a whole %s: %s", async (type, expected, run) => {
+    expect(await isComplete(type, run)).toBe(expected);
+  });
+
+  it.each<[string, FsType, Partial<ScriptedRun>]>([
+    ["of an answer that says nothing", "xfs", { stdout: "" }],
+    ["of a device without xfs", "xfs", { exitCode: 1, stderr: "xfs_db: /dev/sda is not a valid XFS filesystem" }],
+    ["of a device that gives errors", "ext4", { exitCode: 12, stdout: "Error reading block 0 (Input/output error)." }],
+    ["of a check that could not run", "ext4", { exitCode: 8 }],
+  ])("makes nothing %s", async (_what, type, run) => {
+    await expect(isComplete(type, run)).rejects.toThrow();
+  });
+});
+
+describe("eraseStart", () => {
+  const dataset = parseDatasetName("tank/zfsilo/v1");
+  const dd = { argv: "dd if=/dev/zero of=/dev/zvol/tank/zfsilo/v1 bs=1048576 count=1 conv=nocreat,fsync" };
+
+  it("writes over what a probe reads, of a volume that is there", async () => {
+    await against([dd], (filesystems) => filesystems.eraseStart(dataset, o));
+    const missing = { ...dd, exitCode: 1, stderr: "dd: failed to open '/dev/zvol/tank/zfsilo/v1': No such file or directory\n" };
+    await expect(against([missing], (filesystems) => filesystems.eraseStart(dataset, o))).rejects.toMatchObject({ reason: "not_found" });
+  });
+});
+
 describe("make", () => {
   const make = (type: FsType, uuid: string, runs: ScriptedRun[], options = {}) =>
     against(runs, (filesystems) => filesystems.make({ device: "/dev/sda", type, uuid, options }, o));
@@ -75,7 +113,20 @@ describe("make", () => {
 
   it("says so when it is there already, and makes none", async () => {
     expect(await make("ext4", ext4Uuid, [silent, zeros, mkfsExt4, isExt4])).toBe("made");
-    expect(await make("ext4", ext4Uuid, [isExt4])).toBe("present");
+    expect(await make("ext4", ext4Uuid, [isExt4, { argv: "e2fsck -f -n /dev/sda" }])).toBe("present");
+  });
+
+  it("does not take what an interrupted mkfs left for made", async () => {
+    const unfinished = { argv: "xfs_db -r -c sb 0 -c print inprogress /dev/sda", stdout: "inprogress = 1\n" };
+    await expect(make("xfs", xfsUuid, [isXfs, unfinished])).rejects.toMatchObject({ details: { reason: "NOT_BLANK" } });
+  });
+
+  it("begins once the device was found blank, and not before", async () => {
+    const begin = (): Promise<void> => Promise.reject(new Error("as the test wants it"));
+    const makeIt = (runs: ScriptedRun[]) =>
+      against(runs, (filesystems) => filesystems.make({ device: "/dev/sda", type: "ext4", uuid: ext4Uuid, options: {}, begin }, o));
+    await expect(makeIt([isXfs])).rejects.toMatchObject({ reason: "precondition" });
+    await expect(makeIt([silent, zeros])).rejects.toThrow("as the test wants it");
   });
 
   it.each([

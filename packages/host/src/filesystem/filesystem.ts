@@ -2,9 +2,10 @@ import { CommandOutputError, type Argv, type CallOptions, type Executor } from "
 import { assertNever, invalidField, StorageError, type Bytes } from "@zfsilo/lib";
 import type { HostPath } from "../mount/host-path.ts";
 import { Tool, withTimeout } from "../tool.ts";
+import type { DatasetName } from "../zfs/names.ts";
 import { filesystemFailures } from "./errors.ts";
 import { mkfsArguments, type MkfsOptions } from "./mkfs-options.ts";
-import { parseBlkid, parseDumpe2fs, parseStatfs, parseXfsInfo } from "./parse.ts";
+import { parseBlkid, parseDumpe2fs, parseStatfs, parseXfsInfo, parseXfsInProgress } from "./parse.ts";
 import { describeProbe, isFilesystem, type CheckResult, type FsStats, type FsType, type Probe } from "./types.ts";
 
 export interface MakeFilesystem {
@@ -12,12 +13,16 @@ export interface MakeFilesystem {
   readonly type: FsType;
   readonly uuid: string;
   readonly options: MkfsOptions;
+  /** Called once the device was found blank, before anything is written to it. */
+  readonly begin?: () => Promise<void>;
 }
 
 const uuidPattern = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** blkid's exits: nothing found, and more than one thing found (blkid(8)). */
 const nothingFound = 2;
 const ambivalent = 8;
+/** A bit of what e2fsck exits with (e2fsck(8)). Where much is missing it comes with 8, "could not run". */
+const damageLeft = 4;
 /** Every signature that blkid knows within reach of a mistake lies in the first MiB; a fresh zvol reads as zeros there. */
 const blankBytes = 1 << 20;
 const makeTimeoutMs = 300_000;
@@ -56,28 +61,60 @@ export class Filesystems {
   }
 
   /**
-   * Makes a filesystem on a blank device and reads its UUID back. Exactly this one there is `present`, anything else refused.
+   * Makes a filesystem on a blank device and reads its UUID back. This one there, and whole, is `present`, anything else refused.
    * mkfs.ext4 without a terminal overwrites whatever is there (hosts.md), so the probe right before is ours to do. Discarding is
    * skipped: the volume is fresh, and it takes minutes.
    */
-  async make({ device, type, uuid, options }: MakeFilesystem, o: CallOptions): Promise<"made" | "present"> {
+  async make({ device, type, uuid, options, begin }: MakeFilesystem, o: CallOptions): Promise<"made" | "present"> {
     if (!uuidPattern.test(uuid)) throw invalidField("uuid", "is not a lower-case UUID");
     const doing = `make ${type} on ${device}`;
     const extra = mkfsArguments(type, options);
     const before = await this.probe(device, o);
-    if (isFilesystem(before, type, uuid)) return "present";
+    const isHere = isFilesystem(before, type, uuid);
+    if (isHere && (await this.isComplete(device, type, o))) return "present";
     if (before.kind !== "blank") {
-      throw new StorageError("precondition", `${doing} on ${this.#executor.host}: it holds ${describeProbe(before)}`, {
+      const held = isHere ? `the beginning of ${describeProbe(before)}` : describeProbe(before);
+      throw new StorageError("precondition", `${doing} on ${this.#executor.host}: it holds ${held}`, {
         details: { host: this.#executor.host, reason: "NOT_BLANK" },
         hint: "A device that holds anything is never formatted. Nothing was changed.",
       });
     }
+    await begin?.();
     await this.#tool.run(doing, makeArgv(type, uuid, extra, device), withTimeout(o, makeTimeoutMs));
     const after = await this.probe(device, o);
     if (isFilesystem(after, type, uuid)) return "made";
     throw new StorageError("internal", `${doing} on ${this.#executor.host}: it reads back as ${describeProbe(after)}`, {
       details: { host: this.#executor.host },
     });
+  }
+
+  /**
+   * Whether the filesystem that a probe found was made to its end. Changes nothing. The superblock of xfs says so
+   * (sb_inprogress, fs/xfs/libxfs/xfs_format.h). That of ext4 is written last, but into a cache that writes it out first: it
+   * may be all that a power cut left, and be called clean without -f.
+   */
+  async isComplete(device: string, type: FsType, o: CallOptions): Promise<boolean> {
+    requireDevice(device);
+    if (type === "xfs") {
+      const argv: Argv = ["xfs_db", "-r", "-c", "sb 0", "-c", "print inprogress", device];
+      const stdout = await this.#tool.run(`read the superblock of ${device}`, argv, o);
+      return !this.#read(argv, stdout, parseXfsInProgress);
+    }
+    const argv: Argv = ["e2fsck", "-f", "-n", device];
+    const result = await this.#tool.exit(argv, withTimeout(o, checkTimeoutMs));
+    if (result.exitCode === 0) return true;
+    const isDamaged = (result.exitCode & damageLeft) !== 0 && !/Input\/output error/.test(`${result.stdout}${result.stderr}`);
+    if (!isDamaged) throw this.#tool.failure(`check ${device}`, argv, result);
+    return false;
+  }
+
+  /**
+   * Makes what an interrupted mkfs left on a volume of this host blank again: writes zeros over all that a probe reads. Takes
+   * a volume by its dataset alone, since a disk's name may be another disk's by the time it is written to.
+   */
+  async eraseStart(dataset: DatasetName, o: CallOptions): Promise<void> {
+    const argv: Argv = ["dd", "if=/dev/zero", `of=/dev/zvol/${dataset}`, `bs=${blankBytes}`, "count=1", "conv=nocreat,fsync"];
+    await this.#tool.run(`erase the start of ${dataset}`, argv, o);
   }
 
   /**
@@ -136,7 +173,7 @@ export class Filesystems {
     const result = await this.#tool.exit(argv, withTimeout(o, readTimeoutMs));
     if (result.exitCode === 0) return { kind: "blank" };
     if (result.exitCode === 1 && / differ: /.test(result.stdout)) {
-      return { kind: "other", description: "data without a known signature" };
+      return { kind: "data" };
     }
     throw new StorageError("unavailable", `probe ${device} on ${this.#executor.host}: its first MiB cannot be read`, {
       cause: this.#tool.failure(`read ${device}`, argv, result),

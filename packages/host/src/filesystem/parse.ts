@@ -34,6 +34,13 @@ export function parseXfsInfo(stdout: string): Bytes {
   return product(match?.[2], match?.[1], "xfs_info");
 }
 
+/** `inprogress = 1` of `xfs_db -c "sb 0" -c "print inprogress"`. */
+export function parseXfsInProgress(stdout: string): boolean {
+  const value = /^inprogress = (\d+)$/m.exec(stdout)?.[1];
+  if (value === undefined) throw new StorageError("internal", "read the output of xfs_db: it does not print inprogress");
+  return value !== "0";
+}
+
 /** `4096/16000/15000/14000/4096/4085`, as we ask `stat -f` to print it. */
 export function parseStatfs(stdout: string): FsStats {
   const match = /^(\d+)\/(\d+)\/(\d+)\/(\d+)\/(\d+)\/(\d+)$/.exec(stdout.trim());

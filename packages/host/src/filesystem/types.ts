@@ -13,6 +13,8 @@ export function parseFsType(text: string, field = "fs_type"): FsType {
 export type Probe =
   | { readonly kind: "blank" }
   | { readonly kind: "filesystem"; readonly type: string; readonly uuid: string; readonly label?: string }
+  /** Not blank, and nothing that blkid knows: also what an interrupted mkfs.ext4 leaves. */
+  | { readonly kind: "data" }
   | { readonly kind: "other"; readonly description: string };
 
 /** Whether a device holds this filesystem and no other. */
@@ -25,6 +27,8 @@ export function describeProbe(found: Probe): string {
   switch (found.kind) {
     case "filesystem":
       return `${found.type} ${found.uuid}`;
+    case "data":
+      return "data without a known signature";
     case "other":
       return found.description;
     case "blank":

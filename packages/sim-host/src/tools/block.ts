@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import { contentOf } from "../content.ts";
-import { findDevice, openDevice, readDevice, type OpenDevice } from "../device.ts";
+import { findDevice, openDevice, readDevice, writeDevice, type OpenDevice } from "../device.ts";
 import { errnoText, KernelError, UnmodelledError } from "../failure.ts";
 import { Vfs } from "../files/vfs.ts";
 import type { Machine } from "../machine.ts";
 import { done, failed, lastValue, parseOptions, ToolFailure, type Program } from "../program.ts";
 import { deviceName } from "./mount.ts";
 
-/** Tools that read devices and files: blkid, cmp, sha256sum, cat. */
+/** Tools that read devices and files: blkid, cmp, sha256sum, cat. And dd, which writes. */
 
 /** blkid -p reads at most this much; a device that cannot give it is "nothing found", exit 2. */
 const probeBytes = 64 * 1024;
@@ -62,6 +62,18 @@ export const cmp: Program = (machine, args) => {
   }
   if (data.length < limit) return failed(1, `cmp: EOF on ${path} after byte ${data.length}, in line 1`);
   return done();
+};
+
+/** `dd if=/dev/zero of=DEVICE bs=BYTES count=1 conv=nocreat,fsync` alone: makes the beginning of a device empty. */
+export const dd: Program = (machine, args) => {
+  const given = new Map(args.map((arg) => [arg.slice(0, arg.indexOf("=")), arg.slice(arg.indexOf("=") + 1)]));
+  const path = given.get("of");
+  const length = Number(given.get("bs"));
+  const isModelled = given.get("if") === "/dev/zero" && given.get("count") === "1" && given.get("conv") === "nocreat,fsync";
+  if (path === undefined || !isModelled || !Number.isSafeInteger(length)) throw new UnmodelledError(`dd ${args.join(" ")}`);
+  const device = openFor(machine, path, (errno) => new ToolFailure(1, `dd: failed to open '${path}': ${errnoText(errno)}`));
+  attempt(() => { writeDevice(device, Buffer.alloc(length)); }, (errno) => new ToolFailure(1, `dd: error writing '${path}': ${errnoText(errno)}`));
+  return done("", `1+0 records in\n1+0 records out\n${length} bytes copied\n`);
 };
 
 function readStart(machine: Machine, vfs: Vfs, path: string, limit: number): Buffer {

@@ -46,6 +46,20 @@ describe("xfs", () => {
     await give.ok("mount", "-t", "xfs", "-o", "rw", "/dev/zvol/tank/y", "/srv");
   });
 
+  it("whose mkfs was interrupted says so, does not mount, and is no blank device", async () => {
+    const device = await volume("x", "512M");
+    hosts.world.faults.add({ match: { program: "mkfs.xfs" }, effect: { kind: "interrupt" } });
+    await expect(give.run("mkfs.xfs", "-q", "-K", "-m", `uuid=${uuid}`, device)).rejects.toThrow();
+    expect(await give.ok("blkid", "-p", "-o", "export", device)).toContain(`UUID=${uuid}\n`);
+    expect(await give.ok("xfs_db", "-r", "-c", "sb 0", "-c", "print inprogress", device)).toBe("inprogress = 1\n");
+    expect(await give.run("xfs_repair", "-n", device)).toMatchObject({ exitCode: 1, stdout: expect.stringContaining("mkfs-in-progress") as string });
+    expect((await give.run("mount", "-t", "xfs", "-o", "rw", device, "/mnt")).exitCode).toBe(32);
+    expect((await give.run("mkfs.xfs", "-q", "-K", device)).exitCode).toBe(1);
+    await give.ok("dd", "if=/dev/zero", `of=${device}`, "bs=1048576", "count=1", "conv=nocreat,fsync");
+    await give.ok("mkfs.xfs", "-q", "-K", device);
+    expect(await give.ok("xfs_db", "-r", "-c", "sb 0", "-c", "print inprogress", device)).toBe("inprogress = 0\n");
+  });
+
   it("is not made on less than 300 MB", async () => {
     const device = await volume("x", "256M");
     expect(await give.run("mkfs.xfs", "-q", "-K", device)).toMatchObject({
@@ -56,6 +70,16 @@ describe("xfs", () => {
 });
 
 describe("a filesystem", () => {
+  it("whose mkfs was interrupted is nothing that blkid knows, and no blank device", async () => {
+    const device = await volume("e", "64M");
+    hosts.world.faults.add({ match: { program: "mkfs.ext4" }, effect: { kind: "interrupt" } });
+    await expect(give.run("mkfs.ext4", "-q", device)).rejects.toThrow();
+    expect((await give.run("blkid", "-p", "-o", "export", device)).exitCode).toBe(2);
+    expect((await give.run("cmp", "-n", "1048576", device, "/dev/zero")).exitCode).toBe(1);
+    await give.ok("dd", "if=/dev/zero", `of=${device}`, "bs=1048576", "count=1", "conv=nocreat,fsync");
+    expect((await give.run("cmp", "-n", "1048576", device, "/dev/zero")).exitCode).toBe(0);
+  });
+
   it("is full before its device is", async () => {
     const device = await volume("e", "1M");
     await give.ok("mkfs.ext4", "-q", device);

@@ -71,6 +71,10 @@ export const xfsRepair: Program = (machine, args) => {
   const device = openFor(machine, path, (errno) => new ToolFailure(1, `${path}: ${errnoText(errno)}\n\nfatal error -- couldn't initialize XFS library`));
   if (isHeldBy(machine, device, "mount")) throw new ToolFailure(1, `xfs_repair: ${path} contains a mounted and writable filesystem`);
   const fs = filesystemOf(machine, device);
+  if (fs?.unfinished === true) {
+    const found = "Phase 1 - find and verify superblock...\nbad primary superblock - filesystem mkfs-in-progress bit set !!!\n";
+    return failed(1, "", `${found}\nattempting to find secondary superblock...\n.......Sorry, could not find valid secondary superblock\nExiting now.\n`);
+  }
   if (fs?.type !== "xfs" || fs.damaged) return failed(1, "Phase 1 - find and verify superblock...\nbad primary superblock - bad magic number !!!");
   if (fs.writers > 0) {
     return failed(
@@ -81,6 +85,18 @@ export const xfsRepair: Program = (machine, args) => {
     );
   }
   return done("Phase 1 - find and verify superblock...\nNo modify flag set, skipping filesystem flush and exiting.\n");
+};
+
+/** `xfs_db -r -c "sb 0" -c "print inprogress" DEVICE` alone: did mkfs come to its end? */
+export const xfsDb: Program = (machine, args) => {
+  const options = parseOptions("xfs_db", args, { flags: ["-r"], values: ["-c"] });
+  const [path, ...more] = options.rest;
+  const commands = options.values.get("-c")?.join("; ");
+  if (path === undefined || more.length > 0 || !options.flags.has("-r") || commands !== "sb 0; print inprogress") throw new UnmodelledError(`xfs_db ${args.join(" ")}`);
+  const device = openFor(machine, path, (errno) => new ToolFailure(1, `${path}: ${errnoText(errno)}\n\nfatal error -- couldn't initialize XFS library`));
+  const fs = filesystemOf(machine, device);
+  if (fs?.type !== "xfs") return failed(1, `xfs_db: ${path} is not a valid XFS filesystem (unexpected SB magic number 0x00000000)\nUse -F to force a read attempt.`);
+  return done(`inprogress = ${fs.unfinished === true ? 1 : 0}\n`);
 };
 
 const resizeBanner = "resize2fs 1.47.0 (5-Feb-2023)\n";

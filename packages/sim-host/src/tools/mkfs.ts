@@ -1,4 +1,4 @@
-import { contentOf, discardAll, superblock } from "../content.ts";
+import { contentOf, discardAll, pieceSize, superblock } from "../content.ts";
 import { spaceError, writeDevice, type OpenDevice } from "../device.ts";
 import { errnoText, KernelError, UnmodelledError } from "../failure.ts";
 import { newFile } from "../files/file-tree.ts";
@@ -11,7 +11,10 @@ import { isHeldBy, openFor } from "./block.ts";
 
 const zeroUuid = "00000000-0000-4000-8000-";
 
-export const mkfsExt4: Program = (machine, args) => {
+/** Writes it to the device, or a part of it. */
+type Write = (machine: Machine, device: OpenDevice, type: FilesystemDoc["type"], blockSize: number, uuid: string | undefined, label?: string) => void;
+
+const makeExt4 = (write: Write): Program => (machine, args) => {
   const options = parseOptions("mkfs.ext4", args, { flags: ["-q", "-V", "-F"], values: ["-U", "-E", "-L", "-b", "-i", "-I", "-m", "-N"] });
   if (options.flags.has("-V")) {
     return done("", "mke2fs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0\n");
@@ -43,11 +46,11 @@ export const mkfsExt4: Program = (machine, args) => {
   if (device.size < 64n * 1024n) {
     throw new ToolFailure(1, `${path}: Not enough space to build proposed filesystem while setting up superblock`);
   }
-  format(machine, device, "ext4", blockSize, lastValue(options, "-U"), lastValue(options, "-L"));
+  write(machine, device, "ext4", blockSize, lastValue(options, "-U"), lastValue(options, "-L"));
   return done();
 };
 
-export const mkfsXfs: Program = (machine, args) => {
+const makeXfs = (write: Write): Program => (machine, args) => {
   const options = parseOptions("mkfs.xfs", args, { flags: ["-q", "-K", "-V"], values: ["-m", "-L", "-b", "-i", "-s", "-d"] });
   if (options.flags.has("-V")) return done("mkfs.xfs version 6.1.0\n");
   const path = onlyOperand("mkfs.xfs", options);
@@ -72,7 +75,7 @@ export const mkfsXfs: Program = (machine, args) => {
   }
   const uuid = /(?:^|,)uuid=([^,]+)/.exec(lastValue(options, "-m") ?? "")?.[1];
   const blockSize = /(?:^|,)size=(\d+)/.exec(lastValue(options, "-b") ?? "")?.[1] ?? "4096";
-  format(machine, device, "xfs", Number(blockSize), uuid, lastValue(options, "-L"));
+  write(machine, device, "xfs", Number(blockSize), uuid, lastValue(options, "-L"));
   return done();
 };
 
@@ -123,3 +126,23 @@ function format(
   model.files.put(content, { ...newFile("directory", 0o755), generation: edited.generation });
   if (type === "ext4") model.files.put(`${content}/lost+found`, { ...newFile("directory", 0o700), generation: edited.generation });
 }
+
+/** mkfs.ext4 writes its superblock last: before that there are group descriptors and bitmaps, which nobody recognises. */
+function formatInPart(machine: Machine, device: OpenDevice): void {
+  const { content } = device;
+  if (content === undefined) throw new KernelError("EIO", device.name);
+  discardAll(machine.model, content);
+  writeDevice(device, Buffer.concat([Buffer.alloc(pieceSize), Buffer.alloc(64, 0xff)]));
+}
+
+/** mkfs.xfs begins with the superblock, which says that the rest is missing. */
+const formatUnfinished: Write = (machine, device, ...parts) => {
+  format(machine, device, ...parts);
+  const edited = device.content === undefined ? undefined : machine.model.contents.edit(device.content);
+  if (edited?.fs !== undefined) edited.fs.unfinished = true;
+};
+
+export const mkfsExt4 = makeExt4(format);
+export const mkfsXfs = makeXfs(format);
+export const interruptedMkfsExt4 = makeExt4(formatInPart);
+export const interruptedMkfsXfs = makeXfs(formatUnfinished);

@@ -54,7 +54,7 @@ function mountDevice(machine: Machine, vfs: Vfs, request: MountRequest): ReturnT
   const { content } = device;
   const fs = content === undefined ? undefined : contentOf(machine.model, content).fs;
   const wrong = `mount: ${place}: wrong fs type, bad option, bad superblock on ${source}, missing codepage or helper program, or other error.\n${help}`;
-  if (content === undefined || fs === undefined || fs.damaged || BigInt(fs.size) > device.size) throw new ToolFailure(32, wrong);
+  if (content === undefined || fs === undefined || fs.damaged || fs.unfinished === true || BigInt(fs.size) > device.size) throw new ToolFailure(32, wrong);
   if (request.type !== undefined && request.type !== fs.type) throw new ToolFailure(32, wrong);
   // XFS refuses a second filesystem of the same UUID, which every clone has.
   if (fs.type === "xfs" && !words.includes("nouuid") && isUuidMounted(machine, fs.uuid, name)) throw new ToolFailure(32, wrong);

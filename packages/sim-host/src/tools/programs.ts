@@ -2,10 +2,10 @@ import { iscsiadm } from "../iscsi/iscsiadm.ts";
 import type { Program } from "../program.ts";
 import { zfs } from "../zfs/zfs.ts";
 import { zpool } from "../zfs/zpool.ts";
-import { blkid, cat, cmp, sha256sum } from "./block.ts";
-import { dumpe2fs, e2fsck, resize2fs, xfsGrowfs, xfsInfo, xfsRepair } from "./filesystem.ts";
+import { blkid, cat, cmp, dd, sha256sum } from "./block.ts";
+import { dumpe2fs, e2fsck, resize2fs, xfsDb, xfsGrowfs, xfsInfo, xfsRepair } from "./filesystem.ts";
 import { fsfreeze, systemctl, systemdRun } from "./freeze.ts";
-import { mkfsExt4, mkfsXfs } from "./mkfs.ts";
+import { interruptedMkfsExt4, interruptedMkfsXfs, mkfsExt4, mkfsXfs } from "./mkfs.ts";
 import { mount, umount } from "./mount.ts";
 import { stat } from "./stat.ts";
 import { date, modprobe, perl, sync, udevadm } from "./system.ts";
@@ -16,6 +16,7 @@ export const programs: Readonly<Record<string, Program>> = {
   cat,
   cmp,
   date,
+  dd,
   dumpe2fs,
   e2fsck,
   fsfreeze,
@@ -33,9 +34,16 @@ export const programs: Readonly<Record<string, Program>> = {
   "systemd-run": systemdRun,
   udevadm,
   umount,
+  xfs_db: xfsDb,
   xfs_growfs: xfsGrowfs,
   xfs_info: xfsInfo,
   xfs_repair: xfsRepair,
   zfs,
   zpool,
+};
+
+/** What they leave when they are killed in the middle. Of the others it is not modelled: they do all or nothing. */
+export const interruptedPrograms: Readonly<Record<string, Program>> = {
+  "mkfs.ext4": interruptedMkfsExt4,
+  "mkfs.xfs": interruptedMkfsXfs,
 };
