@@ -31,7 +31,7 @@ import {
   type ZfsSnapshot,
   type Zvol,
 } from "@zfsilo/host";
-import { bytes, errorChain, KeyedMutex, newVolumeHandle, retry, Secret, type Bytes, type Reason, type VolumeHandle } from "@zfsilo/lib";
+import { bytes, errorChain, KeyedMutex, newVolumeHandle, retry, Secret, type Bytes, type VolumeHandle } from "@zfsilo/lib";
 import { randomBytes } from "node:crypto";
 import type { HostWorld } from "./world.ts";
 
@@ -126,9 +126,10 @@ export class Lab {
     return this.world.byHand ?? this.world;
   }
 
-  /** Why a request fails that no policy lets through: because of the policy, where one stands before the tool. */
-  unlessGuarded(reason: Reason): Reason {
-    return this.world.byHand === undefined ? reason : "permission_denied";
+  /** Wrappers past any policy, for what only the tool itself can refuse. */
+  get past(): { readonly zfs: Zfs; readonly targetFilesystems: Filesystems } {
+    const { target } = this.byHand;
+    return { zfs: new Zfs(target), targetFilesystems: new Filesystems(target) };
   }
 
   /** What an operator could have done by hand: a command the wrappers do not send. Its exit must be 0. */

@@ -1,4 +1,4 @@
 import { giveAndTake } from "../../src/host-contract/give-take.ts";
 import { hostContract } from "../../src/host-contract/suite.ts";
 
-hostContract("give and take", () => giveAndTake("contract"));
+hostContract("give and take, through their agents", () => giveAndTake("contract"));
