@@ -25,7 +25,7 @@ const iqn = /^(?:iqn|eui|naa)\.[a-z0-9.:-]{1,220}$/;
 const portal = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.%a-z]+\]):\d{1,5}$/i;
 const path = /^\/[^\0]*$/;
 const uuid = /^[0-9a-f-]{36}$/i;
-const listing = { "-o": names, "-t": names, "-d": number, "-s": names, "-S": names } as const;
+const listing = { "-o": names, "-t": names, "-d": number } as const;
 
 /**
  * `systemd-run` runs anything: this is the one command line of it that there is, a freeze that thaws by itself. Its
@@ -35,39 +35,33 @@ export const freeze =
   /^--collect\n--unit=zfsilo-freeze-[0-9a-f]{16}\n--property=Type=exec\n--property=AssertPathIsMountPoint=(?<path>\/[A-Za-z0-9_.:@,=+~/-]+)\n--property=TimeoutStartSec=\d+\n--property=TimeoutStopSec=\d+\n--property=ExecStartPre=fsfreeze --freeze \k<path>\n--property=ExecStopPost=-fsfreeze --unfreeze \k<path>\nsleep\n\d+$/;
 
 /**
- * Everything a control plane may run (packages/host/COMMANDS.md). What is missing on purpose: -f and -R of any zfs
- * subcommand, `zpool` commands that change a pool, `zfs mount` and `share`, -F of mkfs, interpreters of every kind.
+ * What a control plane may run: the commands of packages/host/COMMANDS.md, and no option or subcommand beyond them. So none
+ * that forces, recurses or renames, changes a pool, mounts a dataset or shares it, and no interpreter.
  */
 export const programs: Readonly<Record<string, readonly Rule[]>> = {
   zfs: [
     { words: ["version"] },
-    { words: ["get"], flags: ["-H", "-p", "-Hp", "-r"], options: listing, operands: [names], rest: datasetOrSnapshot },
-    { words: ["list"], flags: ["-H", "-p", "-Hp", "-r"], options: listing, rest: datasetOrSnapshot },
+    { words: ["get"], flags: ["-Hp"], options: listing, operands: [names], rest: datasetOrSnapshot },
     { words: ["create"], flags: ["-s"], options: { "-V": number, "-o": assignment }, operands: [dataset] },
     { words: ["set"], operands: [assignment], rest: new RegExp(`${assignment.source}|${dataset.source}`) },
-    { words: ["inherit"], operands: [/^zfsilo:[a-z-]+$|^(?:compression|sync|logbias|primarycache|secondarycache|copies|dedup|checksum)$/, dataset] },
     { words: ["destroy"], flags: ["-d"], operands: [datasetOrSnapshot] },
     { words: ["snapshot"], options: { "-o": assignment }, operands: [snapshot], rest: snapshot },
     { words: ["clone"], options: { "-o": assignment }, operands: [snapshot, dataset] },
     { words: ["promote"], operands: [dataset] },
-    { words: ["rename"], operands: [datasetOrSnapshot, datasetOrSnapshot] },
     { words: ["hold"], operands: [tag, snapshot], rest: snapshot },
     { words: ["release"], operands: [tag, snapshot], rest: snapshot },
-    { words: ["holds"], flags: ["-H", "-p", "-Hp"], operands: [snapshot], rest: snapshot },
+    { words: ["holds"], flags: ["-H"], operands: [snapshot], rest: snapshot },
     { words: ["load-key"], flags: ["-n"], operands: [dataset] },
     { words: ["unload-key"], operands: [dataset] },
-    { words: ["rollback"], flags: ["-r"], operands: [snapshot] },
-    { words: ["send"], flags: ["-c", "-L", "-e", "-w", "-p", "-P", "-v", "-n", "-nvP", "-nP"], options: { "-i": new RegExp(`^(?:${snapshotText}|@${component})$`), "-t": /^[0-9a-f-]+$/ }, rest: snapshot },
-    { words: ["receive"], flags: ["-s", "-u", "-A"], options: { "-o": assignment, "-x": names }, operands: [datasetOrSnapshot] },
-    { words: ["diff"], flags: ["-H", "-F", "-t"], operands: [snapshot], rest: datasetOrSnapshot },
+    { words: ["rollback"], operands: [snapshot] },
+    { words: ["send"], flags: ["-nP"], options: { "-i": snapshot }, operands: [snapshot] },
+    { words: ["receive"], options: { "-o": assignment }, operands: [dataset] },
   ],
   // Reads standard input: a file, as an operand, is none of its business here.
   zstream: [{ words: ["dump"], flags: ["-Cv"], required: ["-Cv"] }],
   zpool: [
-    { words: ["version"] },
-    { words: ["list"], flags: ["-H", "-p", "-Hp", "-v"], options: { "-o": names }, rest: pool },
-    { words: ["get"], flags: ["-H", "-p", "-Hp"], options: { "-o": names }, operands: [names], rest: pool },
-    { words: ["status"], flags: ["-p", "-P", "-x", "-v", "-s", "-t", "-j"], rest: pool },
+    { words: ["list"], flags: ["-Hp"], options: { "-o": names }, rest: pool },
+    { words: ["status"], flags: ["-p"], operands: [pool] },
   ],
   iscsiadm: [
     { flags: ["--version"], required: ["--version"] },
@@ -105,19 +99,17 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
     },
   ],
   e2fsck: [
-    { flags: ["-p", "-f"], required: ["-p"], operands: [path], paths: { 0: "device" } },
+    { flags: ["-p"], required: ["-p"], operands: [path], paths: { 0: "device" } },
     { flags: ["-n", "-f"], required: ["-n"], operands: [path], paths: { 0: "device" } },
   ],
   xfs_db: [{ flags: ["-r"], options: { "-c": /^(?:sb 0|print inprogress)$/ }, required: ["-r", "-c"], operands: [path], paths: { 0: "device" } }],
   xfs_repair: [{ flags: ["-n"], required: ["-n"], operands: [path], paths: { 0: "device" } }],
-  xfs_admin: [{ options: { "-U": /^(?:generate|[0-9a-f-]{36})$/i }, flags: ["-u"], operands: [path], paths: { 0: "device" } }],
-  tune2fs: [{ options: { "-U": uuid }, required: ["-U"], operands: [path], paths: { 0: "device" } }],
   resize2fs: [{ operands: [path], paths: { 0: "device" } }],
   dumpe2fs: [{ flags: ["-h"], required: ["-h"], operands: [path], paths: { 0: "device" } }],
   xfs_growfs: [{ operands: [path], paths: { 0: "below-roots" } }],
   xfs_info: [{ operands: [path], paths: { 0: "device-or-below-roots" } }],
   stat: [{ flags: ["-f"], options: { "-c": /^[%A-Za-z/]+$/ }, required: ["-f", "-c"], operands: [path], paths: { 0: "below-roots" } }],
-  fsfreeze: [{ flags: ["-f", "-u", "--freeze", "--unfreeze"], operands: [path], paths: { 0: "below-roots" } }],
+  fsfreeze: [{ flags: ["--unfreeze"], required: ["--unfreeze"], operands: [path], paths: { 0: "below-roots" } }],
   systemctl: [{ words: ["stop"], operands: [/^zfsilo-freeze-[0-9a-f]{16}\.service$/] }],
   mount: [
     {
