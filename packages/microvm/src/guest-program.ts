@@ -8,8 +8,8 @@ export interface GuestProgramOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Files that it reads, by path: owned by root, 0600. */
   readonly files?: Readonly<Record<string, string>>;
-  /** How it reaches the control plane, and how it is reached. */
-  readonly tunnel: TunnelOptions;
+  /** How it reaches the control plane, and how it is reached. Without one it has only its machine. */
+  readonly tunnel?: TunnelOptions;
 }
 
 /** A program of zfsilo as a service of a machine: started at boot, and anew whenever it ends. */
@@ -24,8 +24,8 @@ export class GuestProgram {
   }
 
   async start(): Promise<void> {
-    const { name, environment = {}, files = {}, tunnel } = this.#options;
-    this.#tunnel = await openTunnel(this.machine.ssh, tunnel);
+    const { name, environment = {}, files = {} } = this.#options;
+    await this.#open();
     const settings = Object.entries(environment).map(([key, value]) => `${key}=${value}\n`);
     const wanted = { ...files, [`/etc/${name}.env`]: settings.join(""), [`/etc/systemd/system/${name}.service`]: this.#unit() };
     const script = Object.entries(wanted).map(([path, content]) => `cat > '${path}' <<'end of file'\n${content}\nend of file`);
@@ -53,7 +53,12 @@ export class GuestProgram {
   /** After `cut`, or after the machine lost its power and is back. */
   async rejoin(): Promise<void> {
     await this.cut();
-    this.#tunnel = await openTunnel(this.machine.ssh, this.#options.tunnel);
+    await this.#open();
+  }
+
+  async #open(): Promise<void> {
+    const { tunnel } = this.#options;
+    if (tunnel !== undefined) this.#tunnel = await openTunnel(this.machine.ssh, tunnel);
   }
 
   #unit(): string {

@@ -24,13 +24,14 @@ export interface ProgramDisk {
   remove(): Promise<void>;
 }
 
-export async function makeProgramDisk(): Promise<ProgramDisk> {
+/** `others`: programs that machines have in /opt/zfsilo/bin besides, by name there. */
+export async function makeProgramDisk(others: Readonly<Record<string, string>> = {}): Promise<ProgramDisk> {
   const directory = await mkdtemp(join(tmpdir(), "zfsilo-programs-"));
   const content = join(directory, "content");
   const limit = { signal: AbortSignal.timeout(600_000) };
   await mustRun("lay out zfsilo's programs", ["sh", assemble, "csi", content], limit);
   await mkdir(join(content, "bin"));
-  await copyFile(process.execPath, join(content, "bin/node"));
+  for (const [name, file] of Object.entries({ ...others, node: process.execPath })) await copyFile(file, join(content, "bin", name));
   const file = join(directory, "disk.img");
   await makeDiskImage(content, file, limit);
   await rm(content, { recursive: true });

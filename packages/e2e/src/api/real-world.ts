@@ -33,6 +33,10 @@ export interface Agents {
 export interface RealWorldOptions extends Pick<SystemOptions, "reconcileSeconds"> {
   /** Default ssh. */
   readonly reach?: Reach;
+  /** With `reach` driver: more of them. By default they let it mount below /mnt. */
+  readonly driverFlags?: readonly string[];
+  /** What else the machines are to run, for agents and drivers: as in makeProgramDisk. Built before they start. */
+  readonly programs?: () => Promise<Readonly<Record<string, string>>>;
 }
 
 /** The image makes an initiator of take alone, and both machines have its name: give gets a name and an iscsid of its own. */
@@ -47,7 +51,7 @@ async function makeInitiator(machine: Machine): Promise<void> {
 }
 
 /** Brings the world up before the file's tests, and asserts after each one that it left no trace on any machine. */
-export function useRealWorld(instance: string, { reach = "ssh", ...options }: RealWorldOptions = {}): RealWorld {
+export function useRealWorld(instance: string, { reach = "ssh", driverFlags, programs, ...options }: RealWorldOptions = {}): RealWorld {
   let machines: Machines;
   let system: System;
   let disk: ProgramDisk | undefined;
@@ -60,14 +64,15 @@ export function useRealWorld(instance: string, { reach = "ssh", ...options }: Re
     const log = (line: string): void => {
       console.log(line);
     };
+    const others = await programs?.();
     machines = await bringUp({ instance, log, signal: new AbortController().signal });
     await makeInitiator(machines.give);
     system = await startSystem({ hosts: realHosts(machines, reach), ...options });
     if (reach === "ssh") return;
-    disk = await makeProgramDisk();
+    disk = await makeProgramDisk(others);
     await Promise.all([disk.plugInto(machines.give), disk.plugInto(machines.take)]);
     const startTake = async (): Promise<void> => {
-      if (reach === "driver") driver = await startDriverOn(machines.take, "take", system);
+      if (reach === "driver") driver = await startDriverOn(machines.take, "take", system, driverFlags);
       else onTake = await startAgentOn(machines.take, take, system);
     };
     const startGive = async (): Promise<void> => {

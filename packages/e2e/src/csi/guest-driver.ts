@@ -17,11 +17,13 @@ export interface GuestDriver {
   stop(): Promise<void>;
 }
 
-const socket = "/run/zfsilo-csi.sock";
+/** On the machine. */
+export const driverSocket = "/run/zfsilo-csi.sock";
+
 const tokenFile = "/etc/zfsilo-csi.token";
 
 /** Resolves when the machine has become hosts/NODE and is served. */
-export async function startDriverOn(machine: Machine, node: string, system: System): Promise<GuestDriver> {
+export async function startDriverOn(machine: Machine, node: string, system: System, flags: readonly string[] = ["--agent-allowed-root=/mnt"]): Promise<GuestDriver> {
   const directory = await mkdtemp(join(tmpdir(), "zfsilo-csi-"));
   const { controlPlane } = system;
   const { port } = controlPlane.address;
@@ -29,11 +31,11 @@ export async function startDriverOn(machine: Machine, node: string, system: Syst
   const program = new GuestProgram(machine, {
     name: "zfsilo-csi",
     command: [
-      ...[programs.node, programs.csi, "--mode=node", `--endpoint=unix://${socket}`, `--control-plane=http://127.0.0.1:${port}`],
-      ...[`--token-file=${tokenFile}`, `--node-name=${node}`, "--agent-allowed-root=/mnt"],
+      ...[programs.node, programs.csi, "--mode=node", `--endpoint=unix://${driverSocket}`, `--control-plane=http://127.0.0.1:${port}`],
+      ...[`--token-file=${tokenFile}`, `--node-name=${node}`, ...flags],
     ],
     files: { [tokenFile]: await readFile(controlPlane.adminTokenFile, "utf8") },
-    tunnel: { ports: [port], sockets: { [here]: socket } },
+    tunnel: { ports: [port], sockets: { [here]: driverSocket } },
   });
   await program.start();
   await awaitState(system, `hosts/${node}`, HostState.ONLINE);

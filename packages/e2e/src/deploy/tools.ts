@@ -45,6 +45,11 @@ export function kubeCluster(): Promise<string> {
   return ownProgram(join(e2eDirectory, "kube-cluster"));
 }
 
+/** A node of one: kubelet, and what it needs to run on a machine (packages/e2e/kube-node). */
+export function kubeNode(): Promise<string> {
+  return ownProgram(join(e2eDirectory, "kube-node"));
+}
+
 /** The directory of the chart's sidecars as programs (packages/e2e/kube-sidecars). */
 export async function kubeSidecars(): Promise<string> {
   const source = join(e2eDirectory, "kube-sidecars");
@@ -77,7 +82,7 @@ export function kubeSidecarModules(): Promise<string> {
 
 function ownProgram(source: string): Promise<string> {
   const name = basename(source);
-  return kept(`${name}-${fingerprint(source)}/${name}`, (directory) => go(["build", "-o", directory, "."], source));
+  return kept(`${name}-${fingerprint(source)}/${name}`, (directory) => go(["build", "-ldflags=-s -w", "-o", directory, "."], source));
 }
 
 /** Changes with the sources and the modules of a program. */
@@ -95,7 +100,8 @@ export async function goModule(module: string): Promise<string> {
 
 async function go(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}) {
   // Two at a time: a compiler for each core takes more memory than small machines have.
-  return run("go", args, { cwd, env: { ...process.env, GOFLAGS: "-p=2", ...env } });
+  // Static, all of them: one runs on machines whose C library may be older, and what they share is then compiled once.
+  return run("go", args, { cwd, env: { ...process.env, GOFLAGS: "-p=2", CGO_ENABLED: "0", ...env } });
 }
 
 /** A program that is built once, in a directory that appears complete or not at all. */

@@ -26,11 +26,13 @@ export interface LiveObject extends Reference {
     readonly volumeName?: string;
     readonly holderIdentity?: string;
     readonly storageCapacity?: boolean;
+    readonly drivers?: readonly object[];
     readonly csi?: { readonly volumeHandle: string; readonly fsType: string; readonly volumeAttributes?: Record<string, string> };
   };
   readonly status?: {
     readonly phase?: string;
     readonly capacity?: { readonly storage: string };
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
     readonly currentVolumeAttributesClassName?: string;
     readonly attached?: boolean;
     readonly attachmentMetadata?: Record<string, string>;
@@ -82,9 +84,9 @@ export class KubeApi {
     return (await this.#call("PATCH", path, JSON.stringify(change), "application/merge-patch+json")) as LiveObject;
   }
 
-  /** At once, where kubelet would have a pod's grace to wait for. */
-  async delete(object: Reference): Promise<void> {
-    const path = `${await this.#path(object)}/${object.metadata.name}?gracePeriodSeconds=0`;
+  /** At once, where kubelet would have a pod's grace to wait for. With one, a pod is there until its kubelet has ended it. */
+  async delete(object: Reference, graceSeconds = 0): Promise<void> {
+    const path = `${await this.#path(object)}/${object.metadata.name}?gracePeriodSeconds=${graceSeconds}`;
     await this.#call("DELETE", path, undefined, undefined, [404]);
   }
 

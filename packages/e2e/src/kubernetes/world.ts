@@ -12,10 +12,8 @@ import { unusedPort } from "./free-port.ts";
 import { controllerPod, installChart } from "./install.ts";
 import { startProgram, startSidecar, type RunningSidecar } from "./sidecar.ts";
 
-/** The chart on a cluster: its sidecars run against the driver, and the driver against simulated hosts. */
-export interface KubernetesWorld {
-  readonly system: System;
-  readonly driver: RunningDriver;
+/** The chart on a cluster: its sidecars run against the driver. */
+export interface Installation {
   readonly cluster: Cluster;
   readonly verdicts: readonly Verdict[];
   readonly sidecars: readonly RunningSidecar[];
@@ -23,31 +21,47 @@ export interface KubernetesWorld {
   stop(): Promise<void>;
 }
 
+/** With a driver that acts on simulated hosts. */
+export interface KubernetesWorld extends Installation {
+  readonly system: System;
+  readonly driver: RunningDriver;
+}
+
 /** What the chart calls the driver. */
 export const driverName = "csi.zfsilo.io";
 
-/** The cluster's only node, which the control plane knows as hst_take. */
+/** The only node of such a cluster, which the control plane knows as hst_take. */
 export const nodeName = "node-1";
 
 /** Builds what it needs first, which takes many minutes once. */
 export async function startKubernetes(values: object): Promise<KubernetesWorld> {
+  const stops = new Stops();
+  try {
+    const system = await startSystem();
+    stops.add(() => system.stop());
+    const driver = await driverOf(system);
+    stops.add(() => driver.stop());
+    const installation = await install(values, driver, nodeName);
+    stops.add(() => installation.stop());
+    await joinNode(installation.cluster.api, driver);
+    return { ...installation, system, driver, stop: () => stops.run() };
+  } catch (error) {
+    await stops.run();
+    throw error;
+  }
+}
+
+/** On a cluster of its own, which `node` may join. */
+export async function install(values: object, driver: Pick<RunningDriver, "socket">, node: string): Promise<Installation> {
   const verdicts = await render({ ...leastValues, ...values });
   const pod = podOf(verdicts, "zfsilo-controller");
   const programs = await kubeSidecars();
 
-  const stops: (() => Promise<void>)[] = [];
-  const stop = async (): Promise<void> => {
-    for (const end of stops.splice(0).reverse()) await end();
-  };
+  const stops = new Stops();
   try {
-    const system = await startSystem();
-    stops.push(() => system.stop());
-    const driver = await driverOf(system);
-    stops.push(() => driver.stop());
-    const cluster = await startCluster("zfsilo-controller");
-    stops.push(() => cluster.stop());
+    const cluster = await startCluster("zfsilo-controller", node);
+    stops.add(() => cluster.stop());
     await installChart(cluster.api, verdicts, containerOf(pod, "csi-snapshotter").image.replace(/^.*:/, ""));
-    await joinNode(cluster.api, driver);
     const { directory } = cluster;
     const started = await Promise.all(
       sidecars.map(({ name }) =>
@@ -59,23 +73,34 @@ export async function startKubernetes(values: object): Promise<KubernetesWorld> 
         }),
       ),
     );
-    for (const sidecar of started) stops.push(() => sidecar.stop());
+    for (const sidecar of started) stops.add(() => sidecar.stop());
     const address = `127.0.0.1:${await unusedPort()}`;
     const flags = [`--kubeconfig=${cluster.adminConfig}`, `--http-endpoint=${address}`, "--feature-gates=CSIVolumeGroupSnapshot=true"];
     const controller = startProgram(join(programs, "snapshot-controller"), flags, { name: "snapshot-controller", directory, address });
-    stops.push(() => controller.stop());
+    stops.add(() => controller.stop());
     return {
-      system,
-      driver,
       cluster,
       verdicts,
       sidecars: started,
       log: (sidecar) => readFile(join(directory, `${sidecar}.log`), "utf8"),
-      stop,
+      stop: () => stops.run(),
     };
   } catch (error) {
-    await stop();
+    await stops.run();
     throw error;
+  }
+}
+
+/** What was started last is stopped first. */
+class Stops {
+  readonly #stops: (() => Promise<void>)[] = [];
+
+  add(stop: () => Promise<void>): void {
+    this.#stops.push(stop);
+  }
+
+  async run(): Promise<void> {
+    for (const stop of this.#stops.splice(0).reverse()) await stop();
   }
 }
 

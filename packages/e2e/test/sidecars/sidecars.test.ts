@@ -6,6 +6,7 @@ import { containerOf, find, podOf } from "../../src/deploy/pods.ts";
 import { builtVersion, permissions, sidecars, type Rule } from "../../src/deploy/sidecars.ts";
 import { canBuildTools } from "../../src/deploy/tools.ts";
 import { namespace, soon, type KubeApi, type LiveObject, type Reference } from "../../src/kubernetes/api.ts";
+import { claimOf, newClaim, newPod, podNamed, reference } from "../../src/kubernetes/objects.ts";
 import { driverName, nodeName, startKubernetes, type KubernetesWorld } from "../../src/kubernetes/world.ts";
 
 const mib = 1n << 20n;
@@ -20,33 +21,7 @@ const values = {
   volumeAttributesClasses: [{ name: "archive", parameters: { "zfs.compression": "zstd" } }],
 };
 
-const reference = (apiVersion: string, kind: string, name: string): Reference => ({ apiVersion, kind, metadata: { name } });
-const claimOf = (name: string): Reference => reference("v1", "PersistentVolumeClaim", name);
-const podNamed = (name: string): Reference => reference("v1", "Pod", name);
 const snapshotOf = (name: string): Reference => reference(snapshotGroup, "VolumeSnapshot", name);
-
-/** A claim on the default class, which waits for the scheduler to choose a node: it has. */
-function newClaim(name: string, spec: object = {}): Reference {
-  return {
-    apiVersion: "v1",
-    kind: "PersistentVolumeClaim",
-    metadata: { name, annotations: { "volume.kubernetes.io/selected-node": nodeName }, labels: { app: "shop" } },
-    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "64Mi" } }, ...spec },
-  } as Reference;
-}
-
-/** On the node already, as the scheduler leaves it. */
-function newPod(name: string, claimName: string): Reference {
-  return {
-    ...podNamed(name),
-    spec: {
-      nodeName,
-      containers: [{ name: "main", image: "registry.example.org/shop:1", volumeMounts: [{ name: "data", mountPath: "/data" }] }],
-      volumes: [{ name: "data", persistentVolumeClaim: { claimName } }],
-      automountServiceAccountToken: false,
-    },
-  } as Reference;
-}
 
 describe.runIf(canBuildTools())("the chart's sidecars", () => {
   let world: KubernetesWorld;
@@ -104,7 +79,7 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
   });
 
   it("a claim becomes a volume", async () => {
-    await api.create(newClaim("data"));
+    await api.create(newClaim("data", nodeName));
     const persistent = await bound("data");
     expect(persistent.spec).toMatchObject({ capacity: { storage: "64Mi" }, csi: { driver: driverName, fsType: "ext4" }, persistentVolumeReclaimPolicy: "Delete" });
     const volume = await volumeOf("data");
@@ -114,7 +89,7 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
   });
 
   it("a pod's volume is attached to its node, and kubelet can mount it from what the objects say", async () => {
-    await api.create(newPod("shop", "data"));
+    await api.create(newPod("shop", nodeName, "data"));
     const attachment = await soon("the volume is attached", async () => {
       const found = await api.list("storage.k8s.io/v1", "VolumeAttachment");
       return found.find(({ status }) => status?.attached === true);
@@ -143,8 +118,8 @@ describe.runIf(canBuildTools())("the chart's sidecars", () => {
     await api.create({ ...snapshotOf("monday"), spec: { volumeSnapshotClassName: "zfsilo", source: { persistentVolumeClaimName: "data" } } } as Reference);
     await soon("the snapshot is ready", async () => (await api.get(snapshotOf("monday")))?.status?.readyToUse === true);
     const resources = { requests: { storage: "128Mi" } };
-    await api.create(newClaim("restored", { resources, dataSource: { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name: "monday" } }));
-    await api.create(newClaim("copy", { resources, dataSource: { kind: "PersistentVolumeClaim", name: "data" } }));
+    await api.create(newClaim("restored", nodeName, { resources, dataSource: { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name: "monday" } }));
+    await api.create(newClaim("copy", nodeName, { resources, dataSource: { kind: "PersistentVolumeClaim", name: "data" } }));
     expect((await volumeOf("restored")).source?.source.case).toBe("snapshot");
     expect((await volumeOf("copy")).source?.source.case).toBe("volume");
   });
