@@ -16,6 +16,8 @@ const e2eDirectory = fileURLToPath(new URL("../../", import.meta.url));
 const cache = join(homedir(), ".cache/zfsilo");
 const helmVersion = "3.22.0";
 const goVersion = { major: 1, minor: 26 };
+/** Static, all of them: one runs on machines whose C library may be older, and what they share is then compiled once. */
+const linking = { CGO_ENABLED: "0", flag: "-ldflags=-s -w" };
 
 /** CI has Go, or fails. Elsewhere, what needs it is left out. */
 export function canBuildTools(): boolean {
@@ -56,7 +58,7 @@ export async function kubeSidecars(): Promise<string> {
   const path = `kube-sidecars-${fingerprint(source)}/csi-provisioner` as const;
   const program = await kept(path, async (directory) => {
     const manifest = await manifestWithLibrary(source, directory);
-    await go(["build", `-modfile=${manifest}`, "-o", `${directory}/`, "tool"], source);
+    await go(["build", linking.flag, `-modfile=${manifest}`, "-o", `${directory}/`, "tool"], source);
   });
   return dirname(program);
 }
@@ -82,12 +84,12 @@ export function kubeSidecarModules(): Promise<string> {
 
 function ownProgram(source: string): Promise<string> {
   const name = basename(source);
-  return kept(`${name}-${fingerprint(source)}/${name}`, (directory) => go(["build", "-ldflags=-s -w", "-o", directory, "."], source));
+  return kept(`${name}-${fingerprint(source)}/${name}`, (directory) => go(["build", linking.flag, "-o", directory, "."], source));
 }
 
-/** Changes with the sources and the modules of a program. */
+/** Changes with the sources and the modules of a program, and with how it is built. */
 function fingerprint(source: string): string {
-  const hash = createHash("sha256");
+  const hash = createHash("sha256").update(JSON.stringify(linking));
   for (const file of readdirSync(source).sort()) hash.update(readFileSync(join(source, file)));
   return hash.digest("hex").slice(0, 16);
 }
@@ -100,8 +102,7 @@ export async function goModule(module: string): Promise<string> {
 
 async function go(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}) {
   // Two at a time: a compiler for each core takes more memory than small machines have.
-  // Static, all of them: one runs on machines whose C library may be older, and what they share is then compiled once.
-  return run("go", args, { cwd, env: { ...process.env, GOFLAGS: "-p=2", CGO_ENABLED: "0", ...env } });
+  return run("go", args, { cwd, env: { ...process.env, GOFLAGS: "-p=2", CGO_ENABLED: linking.CGO_ENABLED, ...env } });
 }
 
 /** A program that is built once, in a directory that appears complete or not at all. */
