@@ -1,28 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-
-/** 5.4.0 does not know GET_SNAPSHOT of spec 1.12; this one skips what 1.13 added. */
-const version = "5.6.0";
-
-/** github.com/kubernetes-csi/csi-test, built once and kept. */
-export async function sanityProgram(): Promise<string> {
-  const kept = join(homedir(), `.cache/zfsilo/csi-sanity-${version}`);
-  const program = join(kept, "csi-sanity");
-  if (existsSync(program)) return program;
-  const building = `${kept}.${process.pid}`;
-  const source = `github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v${version}`;
-  const child = spawn("go", ["install", source], { env: { ...process.env, GOBIN: building, GOFLAGS: "-p=2" }, stdio: "inherit" });
-  const [code] = (await once(child, "exit")) as [number | null];
-  if (code !== 0) throw new Error(`go install ${source} ended with ${code}`);
-  await mkdir(kept, { recursive: true });
-  await rename(join(building, "csi-sanity"), program);
-  await rm(building, { recursive: true, force: true });
-  return program;
-}
+import { csiSanity } from "../../src/deploy/tools.ts";
 
 /** How one spec ended. */
 export interface SpecResult {
@@ -50,7 +30,7 @@ export async function runSanity(directory: string, flags: readonly string[]): Pr
   const report = join(directory, "ginkgo.json");
   const argv = ["--ginkgo.randomize-all", "--ginkgo.no-color", `--ginkgo.json-report=${report}`, ...flags];
   const isWatched = process.env["ZFSILO_TEST_LOG"] !== undefined;
-  const child = spawn(await sanityProgram(), isWatched ? ["--ginkgo.v", ...argv] : argv, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(await csiSanity(), isWatched ? ["--ginkgo.v", ...argv] : argv, { stdio: ["ignore", "pipe", "pipe"] });
   if (isWatched) child.stdout.pipe(process.stderr);
   const output: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => output.push(chunk));
