@@ -31,26 +31,25 @@ export interface ToFormat {
   readonly begin: () => Promise<void>;
 }
 
-interface Io {
-  readonly signal: AbortSignal;
-  readonly log: Logger;
-}
-
 /**
  * The only place that makes a filesystem (I2). It does so when neither row nor zvol says "formatted" and the device probes
  * blank. A whole filesystem with exactly the UUID we chose at creation is ours, made before a crash kept it from being
  * recorded. What a mkfs of ours left when it was interrupted is erased first. Everything else is refused.
  */
-export async function ensureFilesystemMade(volume: ToFormat, io: Io): Promise<MadeFilesystem> {
-  const { zvol, filesystem, device, begin } = volume;
-  const { filesystems } = volume.initiator;
-  const { signal, log } = io;
+export async function ensureFilesystemMade(
+  { target, initiator: { filesystems }, zvol, device, filesystem, begin }: ToFormat,
+  { signal, log }: { signal: AbortSignal; log: Logger },
+): Promise<MadeFilesystem> {
   const mark = formattedMark(filesystem);
-  const { type, uuid } = filesystem;
+  const { type, uuid, mkfsOptions: options, making = false } = filesystem;
   if (zvol.formatted === undefined) {
-    if (filesystem.making === true) await eraseUnfinished(volume, io);
-    const options = filesystem.mkfsOptions;
-    const outcome = await filesystems.make({ device, type, uuid, options, begin }, { signal }).catch((error: unknown) => {
+    // The device was blank when our mkfs began, and nothing is mounted before it is recorded to have ended: what it left holds no data.
+    const erase = async (): Promise<void> => {
+      log.warn({ dataset: zvol.dataset, device }, "mkfs was interrupted: erasing what it left");
+      await target.filesystems.eraseStart(zvol.dataset, { signal });
+    };
+    const eraseUnfinished = making ? erase : undefined;
+    const outcome = await filesystems.make({ device, type, uuid, options, begin, eraseUnfinished }, { signal }).catch((error: unknown) => {
       throw wrapError(`format ${zvol.dataset}`, error, { dataset: zvol.dataset });
     });
     log.info({ dataset: zvol.dataset, device, type, outcome }, "make filesystem");
@@ -62,18 +61,4 @@ export async function ensureFilesystemMade(volume: ToFormat, io: Io): Promise<Ma
     details: { reason: "NOT_BLANK", dataset: zvol.dataset },
     hint: "Only a volume that never was formatted and reads blank is formatted. Nothing was changed.",
   });
-}
-
-/**
- * The device was blank when our mkfs began, and nothing is mounted before it is recorded to have ended: what no tool
- * recognises, or has our UUID and is not whole, mkfs left and holds no data. Any other signature is somebody's.
- */
-async function eraseUnfinished({ initiator, target, zvol, device, filesystem }: ToFormat, { signal, log }: Io): Promise<void> {
-  const { type, uuid } = filesystem;
-  const found = await initiator.filesystems.probe(device, { signal });
-  const isOurs = isFilesystem(found, type, uuid);
-  if (!isOurs && found.kind !== "data") return;
-  if (isOurs && (await initiator.filesystems.isComplete(device, type, { signal }))) return;
-  log.warn({ dataset: zvol.dataset, device, found: describeProbe(found) }, "mkfs was interrupted: erasing what it left");
-  await target.filesystems.eraseStart(zvol.dataset, { signal });
 }

@@ -121,6 +121,27 @@ describe("make", () => {
     await expect(make("xfs", xfsUuid, [isXfs, unfinished])).rejects.toMatchObject({ details: { reason: "NOT_BLANK" } });
   });
 
+  it("erases what an interrupted mkfs left, and nothing else", async () => {
+    let erased = 0;
+    const eraseUnfinished = (): Promise<void> => {
+      erased += 1;
+      return Promise.resolve();
+    };
+    const makeXfs = (runs: ScriptedRun[]) =>
+      against(runs, (filesystems) => filesystems.make({ device: "/dev/sda", type: "xfs", uuid: xfsUuid, options: {}, eraseUnfinished }, o));
+    const inProgress = { argv: "xfs_db -r -c sb 0 -c print inprogress /dev/sda" };
+    const mkfs = { argv: `mkfs.xfs -q -K -m uuid=${xfsUuid} /dev/sda` };
+    const data = { ...zeros, exitCode: 1, stdout: "/dev/sda /dev/zero differ: char 1027, line 1\n" };
+    expect(await makeXfs([isXfs, { ...inProgress, stdout: "inprogress = 0\n" }])).toBe("present");
+    await expect(makeXfs([isExt4])).rejects.toMatchObject({ details: { reason: "NOT_BLANK" } });
+    await expect(makeXfs([{ ...blkid, exitCode: 8 }])).rejects.toMatchObject({ details: { reason: "NOT_BLANK" } });
+    expect(erased).toBe(0);
+    expect(await makeXfs([isXfs, { ...inProgress, stdout: "inprogress = 1\n" }, silent, zeros, mkfs, isXfs])).toBe("made");
+    expect(await makeXfs([silent, data, silent, zeros, mkfs, isXfs])).toBe("made");
+    await expect(makeXfs([silent, data, silent, data])).rejects.toMatchObject({ details: { reason: "NOT_BLANK" } });
+    expect(erased).toBe(3);
+  });
+
   it("begins once the device was found blank, and not before", async () => {
     const begin = (): Promise<void> => Promise.reject(new Error("as the test wants it"));
     const makeIt = (runs: ScriptedRun[]) =>

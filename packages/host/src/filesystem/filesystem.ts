@@ -15,6 +15,11 @@ export interface MakeFilesystem {
   readonly options: MkfsOptions;
   /** Called once the device was found blank, before anything is written to it. */
   readonly begin?: () => Promise<void>;
+  /**
+   * Makes the device blank again. Given when a mkfs of this filesystem began there before, on the blank device: what no tool
+   * recognises, or is this filesystem and not whole, is what it left.
+   */
+  readonly eraseUnfinished?: (() => Promise<void>) | undefined;
 }
 
 const uuidPattern = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -65,13 +70,18 @@ export class Filesystems {
    * mkfs.ext4 without a terminal overwrites whatever is there (hosts.md), so the probe right before is ours to do. Discarding is
    * skipped: the volume is fresh, and it takes minutes.
    */
-  async make({ device, type, uuid, options, begin }: MakeFilesystem, o: CallOptions): Promise<"made" | "present"> {
+  async make({ device, type, uuid, options, begin, eraseUnfinished }: MakeFilesystem, o: CallOptions): Promise<"made" | "present"> {
     if (!uuidPattern.test(uuid)) throw invalidField("uuid", "is not a lower-case UUID");
     const doing = `make ${type} on ${device}`;
     const extra = mkfsArguments(type, options);
-    const before = await this.probe(device, o);
+    let before = await this.probe(device, o);
     const isHere = isFilesystem(before, type, uuid);
     if (isHere && (await this.isComplete(device, type, o))) return "present";
+    // Any other signature is somebody's.
+    if (eraseUnfinished !== undefined && (isHere || before.kind === "data")) {
+      await eraseUnfinished();
+      before = await this.probe(device, o);
+    }
     if (before.kind !== "blank") {
       const held = isHere ? `the beginning of ${describeProbe(before)}` : describeProbe(before);
       throw new StorageError("precondition", `${doing} on ${this.#executor.host}: it holds ${held}`, {
