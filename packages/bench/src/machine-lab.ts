@@ -8,6 +8,7 @@ import {
   parseIqn,
   parsePortal,
   Zfs,
+  zvolPath,
   type ExportSpec,
 } from "@zfsilo/host";
 import { bytes, newVolumeHandle } from "@zfsilo/lib";
@@ -47,7 +48,7 @@ export class MachineLab implements AsyncDisposable {
     return {
       handle,
       target: parseIqn(`iqn.2026-01.io.zfsilo.bench:${handle}`),
-      devicePath: this.#zvols.zvolPath(dataset),
+      devicePath: zvolPath(dataset),
       portals: [parsePortal({ address: this.#address, port: 3260 })],
     };
   }

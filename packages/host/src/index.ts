@@ -35,7 +35,7 @@ export {
   type EncryptionSpec,
   type KeySource,
 } from "./zfs/encryption.ts";
-export { childOf, parentOf, parseDatasetName, parsePoolName, poolOf, type DatasetName, type PoolName } from "./zfs/names.ts";
+export { childOf, parentOf, parseDatasetName, parsePoolName, poolOf, zvolPath, type DatasetName, type PoolName } from "./zfs/names.ts";
 export {
   isZfsOptionName,
   parseZfsOptions,

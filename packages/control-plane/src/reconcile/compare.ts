@@ -2,6 +2,7 @@ import type { LioExport, Mount, Session } from "@zfsilo/host";
 import { errorChain, type HostId } from "@zfsilo/lib";
 import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { unusableTailBytes } from "../workflow/grow-filesystem.ts";
+import { devicePathOf } from "../workflow/ownership.ts";
 import { showsDevice } from "../workflow/paths.ts";
 import type { InitiatorView, Observation, TargetView } from "./observation.ts";
 
@@ -115,7 +116,7 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
 export function missingOfExport(volume: VolumeRecord, lio: LioExport): string[] {
   const portals = new Set(lio.portals.map(({ address, port }) => `${address} ${port}`));
   return [
-    ...(lio.backstore?.enabled === true && lio.backstore.devicePath === `/dev/zvol/${volume.dataset}` ? [] : ["backstore"]),
+    ...(lio.backstore?.enabled === true && lio.backstore.devicePath === devicePathOf(volume) ? [] : ["backstore"]),
     ...(lio.linked ? [] : ["LUN"]),
     ...(lio.enabled ? [] : ["enabled portal group"]),
     ...volume.portals

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mountsOfDevice, type LioExport, type Session } from "@zfsilo/host";
+import { mountsOfDevice, zvolPath, type LioExport, type Session } from "@zfsilo/host";
 import type { HostId } from "@zfsilo/lib";
 import type { HostRecord } from "../store/model.ts";
 import type { Remains } from "../workflow/delete-orphan.ts";
@@ -61,7 +61,7 @@ function datasets(host: HostRecord, view: TargetView, explained: Explained, own:
     if (explained.datasets.has(`${host.id} ${dataset}`) || explained.volumeIds.has(owner.volume)) return [];
     const remains: Remains = { kind: "dataset", dataset, volume: owner.volume, guid };
     const description = `volume ${owner.volume}${zvol.displayName === undefined ? "" : ` (${zvol.displayName})`}, ${sizeBytes} bytes, ${usedBytes} used`;
-    const inUse = exported.has(`/dev/zvol/${dataset}`) ? "it is exported" : undefined;
+    const inUse = exported.has(zvolPath(dataset)) ? "it is exported" : undefined;
     return { hostId: host.id, kind: "dataset", name: dataset, guid, createdAt, description, inUse, remains };
   });
 }

@@ -1,4 +1,4 @@
-import { parseDatasetName, type ExpectedOwner, type Zvol } from "@zfsilo/host";
+import { parseDatasetName, zvolPath, type ExpectedOwner, type Zvol } from "@zfsilo/host";
 import type { VolumeHandle } from "@zfsilo/lib";
 import type { Machine } from "../machines/machines.ts";
 import type { VolumeRecord } from "../store/model.ts";
@@ -29,5 +29,5 @@ export function targetNameOf(iqnPrefix: string, handle: VolumeHandle): string {
 }
 
 export function devicePathOf(volume: Pick<VolumeRecord, "dataset">): string {
-  return `/dev/zvol/${volume.dataset}`;
+  return zvolPath(volume.dataset);
 }

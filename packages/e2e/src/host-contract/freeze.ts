@@ -1,4 +1,4 @@
-import type { CheckResult, HostPath, SnapshotName } from "@zfsilo/host";
+import { zvolPath, type CheckResult, type HostPath, type SnapshotName } from "@zfsilo/host";
 import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -96,5 +96,5 @@ async function mountedVolume(lab: Lab, name: string): Promise<{ path: HostPath; 
 async function checkClone(lab: Lab, snapshot: SnapshotName): Promise<CheckResult> {
   const { dataset } = await lab.clone(snapshot);
   await lab.zvols.awaitZvolDevice(dataset, lab.o);
-  return await lab.targetFilesystems.check(lab.zvols.zvolPath(dataset), "ext4", lab.o);
+  return await lab.targetFilesystems.check(zvolPath(dataset), "ext4", lab.o);
 }

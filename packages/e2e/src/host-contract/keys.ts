@@ -1,4 +1,4 @@
-import { parseDatasetName, parseHostPath, type EncryptionSpec, type KeySource } from "@zfsilo/host";
+import { parseDatasetName, parseHostPath, zvolPath, type EncryptionSpec, type KeySource } from "@zfsilo/host";
 import { Secret } from "@zfsilo/lib";
 import { describe, expect, it } from "vitest";
 import { mib, type CurrentLab, type Lab, type Volume } from "./lab.ts";
@@ -39,7 +39,7 @@ export function keyContract(current: CurrentLab): void {
       await keys.unload(dataset, o);
       await keys.unload(dataset, o);
       expect((await zfs.getVolume(dataset, o)).encryption).toMatchObject({ locked: true });
-      const link = { op: "readlink", path: zvols.zvolPath(dataset), tolerate: ["ENOENT"] } as const;
+      const link = { op: "readlink", path: zvolPath(dataset), tolerate: ["ENOENT"] } as const;
       await expect.poll(async () => (await lab.byHand.target.files([link], o))[0]?.errno, { timeout: 10_000 }).toBe("ENOENT");
       expect(await refusal(zfs.growVolume(dataset, mib(128), o))).toBe("permission_denied");
       await keys.load(dataset, right, o);

@@ -18,6 +18,7 @@ import {
   ZfsRanges,
   ZfsSnapshots,
   Zpools,
+  zvolPath,
   type BlockDevice,
   type Chap,
   type DatasetName,
@@ -166,7 +167,7 @@ export class Lab {
   /** How a volume of this suite is exported. */
   specOf(handle: VolumeHandle, dataset: DatasetName): ExportSpec {
     const target = parseIqn(`iqn.2026-01.io.zfsilo.contract:${handle}`);
-    return { handle, target, devicePath: this.zvols.zvolPath(dataset), portals: [this.world.portal] };
+    return { handle, target, devicePath: zvolPath(dataset), portals: [this.world.portal] };
   }
 
   /** Makes a zvol, creates taking turns as they must on one pool, and waits for its device link. */

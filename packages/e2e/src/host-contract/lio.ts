@@ -1,4 +1,4 @@
-import { parseIqn, parsePortal } from "@zfsilo/host";
+import { parseIqn, parsePortal, zvolPath } from "@zfsilo/host";
 import { newVolumeHandle } from "@zfsilo/lib";
 import { describe, expect, it } from "vitest";
 import type { CurrentLab } from "./lab.ts";
@@ -69,10 +69,10 @@ function exportCases(current: CurrentLab): void {
 
   it("refuses a device that is not there, and leaves nothing that cannot be removed", async () => {
     const lab = current();
-    const { lio, o, zvols } = lab;
+    const { lio, o } = lab;
     const { handle, dataset } = lab.newOwner();
     const target = parseIqn(`iqn.2026-01.io.zfsilo.contract:${handle}`);
-    const spec = { handle, target, devicePath: zvols.zvolPath(dataset), portals: [lab.world.portal] };
+    const spec = { handle, target, devicePath: zvolPath(dataset), portals: [lab.world.portal] };
     lab.defer(() => lio.removeExport(spec, o));
     expect(await refusal(lio.ensureExport(spec, o))).toBe("precondition");
     expect((await lio.findExport(spec, o))?.backstore?.enabled ?? false).toBe(false);

@@ -1,4 +1,4 @@
-import { snapshotOf, type ByteRange } from "@zfsilo/host";
+import { snapshotOf, zvolPath, type ByteRange } from "@zfsilo/host";
 import { bytes } from "@zfsilo/lib";
 import { describe, expect, it } from "vitest";
 import { mib, type CurrentLab, type Lab } from "./lab.ts";
@@ -70,7 +70,7 @@ async function scattered(lab: Lab): Promise<void> {
   const { ranges, zvols, zfs, o } = lab;
   const { target } = lab.byHand;
   const volume = await lab.volume();
-  const path = zvols.zvolPath(volume.dataset);
+  const path = zvolPath(volume.dataset);
   const put = (block: number, count: number): Promise<string> =>
     lab.command(target, "dd", "if=/dev/urandom", `of=${path}`, "bs=8192", `seek=${block}`, `count=${count}`, "conv=fsync,notrunc", "status=none");
   await put(0, 40);

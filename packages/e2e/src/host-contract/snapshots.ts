@@ -1,4 +1,4 @@
-import { parseDatasetName, parseHoldTag, snapshotOf, type SnapshotName } from "@zfsilo/host";
+import { parseDatasetName, parseHoldTag, snapshotOf, zvolPath, type SnapshotName } from "@zfsilo/host";
 import { describe, expect, it } from "vitest";
 import { mib, type CurrentLab, type Lab, type Volume } from "./lab.ts";
 import { refusal } from "./refusal.ts";
@@ -8,13 +8,13 @@ const nowhere = snapshotOf(parseDatasetName("nopool/contract/v"), "s");
 
 /** Writes text at the beginning of a zvol, through the page cache and down to the pool. */
 export async function write(lab: Lab, volume: Pick<Volume, "dataset">, content: string): Promise<void> {
-  const path = lab.zvols.zvolPath(volume.dataset);
+  const path = zvolPath(volume.dataset);
   await lab.byHand.target.files([{ op: "write", path, content }], lab.o);
   await lab.command(lab.byHand.target, "sync", path);
 }
 
 export async function read(lab: Lab, volume: Pick<Volume, "dataset">, length: number): Promise<string> {
-  const [result] = await lab.byHand.target.files([{ op: "read", path: lab.zvols.zvolPath(volume.dataset), maxBytes: length }], lab.o);
+  const [result] = await lab.byHand.target.files([{ op: "read", path: zvolPath(volume.dataset), maxBytes: length }], lab.o);
   return result?.text ?? "";
 }
 

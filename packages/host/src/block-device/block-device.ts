@@ -4,7 +4,7 @@ import { posix } from "node:path";
 import { filesOf, textOf } from "../file-results.ts";
 import type { Iscsi, SessionKey } from "../iscsiadm/iscsi.ts";
 import { sectors, type SessionDevice } from "../iscsiadm/sessions.ts";
-import { poolOf, type DatasetName } from "../zfs/names.ts";
+import { poolOf, zvolPath, type DatasetName } from "../zfs/names.ts";
 
 /** A device node in its own place, `/dev/sda` or `/dev/zd16`, never a link to it. */
 export interface BlockDevice {
@@ -43,17 +43,12 @@ export class BlockDevices {
     this.#waits = { ...defaults, ...options };
   }
 
-  /** /dev/zvol/DATASET, the path an export is made over. */
-  zvolPath(dataset: DatasetName): string {
-    return `/dev/zvol/${dataset}`;
-  }
-
   /**
    * Waits for the zvol's link and node, and returns the node. `zfs create` returns earlier, and when several run at once
    * udev loses links for good (hosts.md, ZFS): then the devices without link are announced again.
    */
   async awaitZvolDevice(dataset: DatasetName, o: CallOptions): Promise<BlockDevice> {
-    const link = this.zvolPath(dataset);
+    const link = zvolPath(dataset);
     const look = async (): Promise<BlockDevice | undefined> => await this.#resolve(link, o);
     try {
       return await waitFor(link, look, o.signal, this.#waits.linkBackoff);

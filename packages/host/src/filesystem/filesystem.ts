@@ -2,7 +2,7 @@ import { CommandOutputError, type Argv, type CallOptions, type Executor } from "
 import { assertNever, invalidField, StorageError, type Bytes } from "@zfsilo/lib";
 import type { HostPath } from "../mount/host-path.ts";
 import { Tool, withTimeout } from "../tool.ts";
-import type { DatasetName } from "../zfs/names.ts";
+import { zvolPath, type DatasetName } from "../zfs/names.ts";
 import { filesystemFailures } from "./errors.ts";
 import { mkfsArguments, type MkfsOptions } from "./mkfs-options.ts";
 import { parseBlkid, parseDumpe2fs, parseStatfs, parseXfsInfo, parseXfsInProgress } from "./parse.ts";
@@ -123,7 +123,7 @@ export class Filesystems {
    * a volume by its dataset alone, since a disk's name may be another disk's by the time it is written to.
    */
   async eraseStart(dataset: DatasetName, o: CallOptions): Promise<void> {
-    const argv: Argv = ["dd", "if=/dev/zero", `of=/dev/zvol/${dataset}`, `bs=${blankBytes}`, "count=1", "conv=nocreat,fsync"];
+    const argv: Argv = ["dd", "if=/dev/zero", `of=${zvolPath(dataset)}`, `bs=${blankBytes}`, "count=1", "conv=nocreat,fsync"];
     await this.#tool.run(`erase the start of ${dataset}`, argv, o);
   }
 

@@ -34,6 +34,11 @@ export function parsePoolName(text: string, field = "pool"): PoolName {
   return text as PoolName;
 }
 
+/** The link that udev makes for a volume. It finds the volume again after a reboot, when zd numbers have moved. */
+export function zvolPath(dataset: string): string {
+  return `/dev/zvol/${dataset}`;
+}
+
 export function poolOf(dataset: DatasetName): PoolName {
   return dataset.split("/", 1)[0] as PoolName;
 }
