@@ -34,16 +34,12 @@ export function canBuildTools(): boolean {
 
 /** Helm, from its Go module: its releases are not in a package registry. */
 export function helm(): Promise<string> {
-  return kept(`helm-${helmVersion}/helm`, (directory) =>
-    go(["install", `helm.sh/helm/v3/cmd/helm@v${helmVersion}`], "/", { GOBIN: directory }),
-  );
+  return installed("helm.sh/helm/v3/cmd/helm", helmVersion);
 }
 
 /** csi-sanity, of kubernetes-csi/csi-test. */
 export function csiSanity(): Promise<string> {
-  return kept(`csi-sanity-${sanityVersion}/csi-sanity`, (directory) =>
-    go(["install", `github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v${sanityVersion}`], "/", { GOBIN: directory }),
-  );
+  return installed("github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity", sanityVersion);
 }
 
 /** What an API server would say (packages/csi/deploy/kube-check). */
@@ -89,6 +85,11 @@ async function manifestWithLibrary(source: string, directory: string): Promise<s
 /** Of the modules that kubeSidecars() builds. */
 export function kubeSidecarModules(): Promise<string> {
   return readFile(join(e2eDirectory, "kube-sidecars/go.mod"), "utf8");
+}
+
+function installed(source: string, version: string): Promise<string> {
+  const name = basename(source);
+  return kept(`${name}-${version}/${name}`, (directory) => go(["install", `${source}@v${version}`], "/", { GOBIN: directory }));
 }
 
 function ownProgram(source: string): Promise<string> {
