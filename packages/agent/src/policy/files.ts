@@ -17,7 +17,7 @@ const readable: readonly RegExp[] = [
   /^\/sys\/class\/iscsi_(?:session|connection)$/,
   /^\/proc\/self\/mountinfo$/,
   /^\/proc\/modules$/,
-  /^\/proc\/net\/(?:fib_trie|if_inet6)$/,
+  /^\/proc\/net\/(?:fib_trie|if_inet6|tcp6?)$/,
   /^\/proc\/\*\/comm$/,
   /^\/run\/udev\/data\/b[0-9:*]+$/,
   /^\/etc\/iscsi\/initiatorname\.iscsi$/,

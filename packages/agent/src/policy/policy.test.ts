@@ -237,6 +237,7 @@ describe("file operations", () => {
     ["a disk's size", { op: "read", path: "/sys/class/block/sdb/size" }],
     ["a rescan", { op: "write", path: "/sys/class/block/sdb/device/rescan", content: "1" }],
     ["mounts", { op: "read", path: "/proc/self/mountinfo", maxBytes: 16 << 20 }],
+    ["listening sockets", { op: "read", path: "/proc/net/tcp6", maxBytes: 16 << 20 }],
     ["modules", { op: "list", path: "/sys/module" }],
     ["a link of udev", { op: "readlink", path: "/dev/zvol/tank/zfsilo/a" }],
     ["a mount point", { op: "mkdir", path: "/mnt/a/b", mode: 0o750 }],

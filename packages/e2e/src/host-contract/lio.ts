@@ -109,6 +109,33 @@ function foreignCases(current: CurrentLab): void {
     expect((await lio.findExport(mine.spec, o))?.target).toBeUndefined();
   });
 
+  it("names the target that has the port, and exports as soon as it is free", async () => {
+    const lab = current();
+    const { lio, o } = lab;
+    const { spec } = await lab.volume();
+    const foreign = `${config}/iscsi/iqn.2003-01.org.example:port`;
+    const directories = [foreign, `${foreign}/tpgt_1`, `${foreign}/tpgt_1/np/0.0.0.0:${lab.world.portal.port}`];
+    const down = directories.toReversed().map((path) => ({ op: "rmdir", path, tolerate: ["ENOENT"] }) as const);
+    lab.defer(() => lio.removeExport(spec, o));
+    lab.defer(async () => {
+      await lab.byHand.target.files(down, o);
+    });
+    await lab.byHand.target.files(
+      [{ op: "mkdir", path: `${config}/iscsi`, tolerate: ["EEXIST"] }, ...directories.map((path) => ({ op: "mkdir", path }) as const)],
+      o,
+    );
+    await expect(lio.ensureExport(spec, o)).rejects.toMatchObject({
+      reason: "precondition",
+      message: expect.stringContaining("target iqn.2003-01.org.example:port serves 0.0.0.0:3260") as string,
+    });
+    await lio.removeExport(spec, o);
+    await lab.byHand.target.files(down, o);
+    expect(await lio.ensureExport(spec, o)).toMatchObject({ portals: spec.portals, enabled: true });
+    await lio.removeExport(spec, o);
+    const [left] = await lab.byHand.target.files([{ op: "list", path: `${config}/core/iblock_0`, tolerate: ["ENOENT"] }], o);
+    expect(left?.entries).toBeUndefined();
+  });
+
   it("lists no backstore or target whose name is no volume's", async () => {
     const lab = current();
     const { lio, o } = lab;

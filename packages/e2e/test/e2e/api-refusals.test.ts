@@ -51,6 +51,20 @@ it("a zvol that is not ours, by property or by guid, is neither exported nor des
   await system.volumes.deleteVolume({ name });
 });
 
+it("another target that has the port is named, and publishing works as soon as it is gone", async () => {
+  const { machines, system } = world;
+  const name = await create("port", VolumeMode.BLOCK);
+  const foreign = "/sys/kernel/config/target/iscsi/iqn.2003-01.org.example:port";
+  const portal = `${foreign}/tpgt_1/np/0.0.0.0:3260`;
+  await output(machines.give, "sh", "-c", `modprobe iscsi_target_mod && mkdir -p ${portal}`);
+  const named = expect.stringContaining("target iqn.2003-01.org.example:port serves 0.0.0.0:3260") as string;
+  await expect(system.volumes.publishVolume({ name })).rejects.toMatchObject({ ...refused, message: named });
+  expect((await system.hosts.checkHost({ name: give })).checks).toContainEqual(expect.objectContaining({ name: "portal.10.9.0.2:3260", observed: named }));
+  await output(machines.give, "rmdir", portal, `${foreign}/tpgt_1`, foreign);
+  await system.volumes.publishVolume({ name });
+  await takeDown(name, []);
+});
+
 it("nothing counts as deleted while its pool is not imported", async () => {
   const { machines, system } = world;
   const name = await create("away", VolumeMode.BLOCK);

@@ -106,7 +106,13 @@ export function removalOperations({ handle, target }: ExportKey, state: LioState
   for (const portal of state.portals) operations.push({ op: "rmdir", path: `${tpg}/np/${portal}`, tolerate: gone });
   if (state.tpg) operations.push({ op: "rmdir", path: tpg, tolerate: gone });
   if (state.target) operations.push({ op: "rmdir", path: targetPath(target), tolerate: gone });
-  if (state.backstore !== undefined) operations.push({ op: "rmdir", path: backstorePath(handle), tolerate: gone });
+  if (state.backstore !== undefined) {
+    operations.push(
+      { op: "rmdir", path: backstorePath(handle), tolerate: gone },
+      // With the last backstore. A maker that had found the directory meets ENOENT then, and begins again.
+      { op: "rmdir", path: hbaPath, tolerate: ["ENOENT", "ENOTEMPTY", "EBUSY"] },
+    );
+  }
   return operations;
 }
 

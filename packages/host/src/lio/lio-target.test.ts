@@ -182,6 +182,31 @@ describe("ensureExport", () => {
     expect(executor.batches).toHaveLength(1);
   });
 
+  it.each([
+    ["a target that serves all addresses", { [`${root}/iscsi/iqn.2003-01.x:y/tpgt_1/np/0.0.0.0:3260/iser`]: "0\n" }, "target iqn.2003-01.x:y serves 0.0.0.0:3260", "targetcli"],
+    ["a program", { "/proc/net/tcp": "   0: 0200090A:0CBC 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n" }, "a program listens at 10.9.0.2:3260", "ss -ltnp"],
+    ["nobody that can be seen", {}, "the kernel refuses that address and port", "dmesg"],
+  ])("says who has the port: %s", async (_, nodes, why, hint) => {
+    const executor = new ScriptedExecutor({ nodes: { ...nodes, [`${G}/np/10.9.0.2:3260`]: { errno: "EINVAL" } } });
+    await expect(new LioTarget(executor).ensureExport(spec, o)).rejects.toMatchObject({
+      reason: "precondition",
+      message: expect.stringContaining(`listen at 10.9.0.2:3260: ${why}`) as string,
+      hint: expect.stringContaining(hint) as string,
+    });
+    expect(executor.batches).toHaveLength(2);
+  });
+
+  it("begins again when the directory of backstores went with somebody's last one", async () => {
+    const executor = new ScriptedExecutor();
+    failOnce(executor, 0, B, "ENOENT", () => {
+      executor.onBatch = (index): void => {
+        if (index === 2) become(executor, exported);
+      };
+    });
+    await new LioTarget(executor).ensureExport(spec, o);
+    expect(executor.batches[2]?.slice(0, 3).map(({ path }) => path)).toEqual([`${root}/iscsi`, `${root}/core/iblock_0`, B]);
+  });
+
   it("reports no success that does not read back", async () => {
     const executor = new ScriptedExecutor();
     afterMutations(executor, { ...exported, [`${G}/enable`]: "0\n" });
@@ -405,6 +430,7 @@ describe("removeExport", () => {
       `rmdir ${G}`,
       `rmdir ${Q}`,
       `rmdir ${B}`,
+      `rmdir ${root}/core/iblock_0`,
     ]);
     expect(executor.batches[1]?.at(-1)).toEqual(stateReads(key).at(-1));
   });
@@ -415,7 +441,7 @@ describe("removeExport", () => {
       if (index === 1) half.nodes.clear();
     };
     await new LioTarget(half).removeExport(key, o);
-    expect(mutations(half)).toEqual([`rmdir ${B}`]);
+    expect(mutations(half)).toEqual([`rmdir ${B}`, `rmdir ${root}/core/iblock_0`]);
     const nothing = new ScriptedExecutor();
     await new LioTarget(nothing).removeExport(key, o);
     expect(nothing.batches).toHaveLength(1);

@@ -2,14 +2,15 @@ import { FileOperationError, type CallOptions, type Executor, type FileOperation
 import { invalidField, pauses, retry, StorageError, wrapError, type Secret } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasControlCharacter } from "../control-characters.ts";
-import { textOf } from "../file-results.ts";
+import { namedFiles, textOf } from "../file-results.ts";
 import { loadModules } from "../modules.ts";
 import { assertAdoptable, buildOperations, isComplete, missingOperations, removalOperations } from "./build.ts";
 import type { ExportKey, ExportSpec, LioExport } from "./export.ts";
 import { endedAll, fenceOperations, fenceReads, readFence, reopening, type FenceState } from "./fence.ts";
 import { listReads, readExports } from "./list.ts";
-import type { Iqn } from "./names.ts";
+import { readPortal, type Iqn } from "./names.ts";
 import { aclPath, hbaPath, iscsiRoot, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
+import { describeHolder, holderRemedy, holdersOf, portReads } from "./port-holders.ts";
 import { exportOf, readState, stateReads } from "./state.ts";
 
 export interface Chap {
@@ -81,8 +82,8 @@ export class LioTarget {
       (error) => isTransient(error) || (isErrno(error, raced) && !isMissingDevice(error)),
       o.signal,
       backoff,
-    ).catch((error: unknown) => {
-      throw this.#wrap(doing, error, isMissingDevice(error) ? "The volume's device is not there yet, or is gone." : undefined);
+    ).catch(async (error: unknown) => {
+      throw await this.#explain(doing, error, o);
     });
     assertAdoptable(this.#executor.host, spec, state);
     const made = exportOf(spec, state);
@@ -191,6 +192,26 @@ export class LioTarget {
     if (state.lingering) throw this.#error("unavailable", `${doing}: its access is gone and its session has not ended yet`);
   }
 
+  /** Looks for who is in the way, where the kernel only says that something is. */
+  async #explain(doing: string, error: unknown, o: CallOptions): Promise<StorageError> {
+    if (isMissingDevice(error)) return this.#wrap(doing, error, "The volume's device is not there yet, or is gone.");
+    const refused = refusedPortal(error);
+    const portal = refused === undefined ? undefined : readPortal(refused);
+    if (portal === undefined) return this.#wrap(doing, error);
+    const found = await namedFiles(this.#executor, portReads, o).then(
+      (files) => holdersOf(portal, files),
+      () => [],
+    );
+    const [holder] = found;
+    const { host } = this.#executor;
+    const why = holder === undefined ? "the kernel refuses that address and port" : found.map(describeHolder).join(", ");
+    return new StorageError("precondition", `${doing} on ${host}: listen at ${refused}: ${why}`, {
+      cause: error,
+      details: { host, portal: refused ?? "", ...(holder !== undefined && { reason: "PORTAL_IN_USE" }) },
+      hint: holder === undefined ? "Look at `dmesg` on the host, and at the portals of the host." : holderRemedy(holder),
+    });
+  }
+
   async #state(key: ExportKey, o: CallOptions): Promise<ReturnType<typeof readState>> {
     return readState(key, await this.#executor.files(stateReads(key), o));
   }
@@ -263,6 +284,15 @@ function isTransient(error: unknown): boolean {
 /** Without its modules configfs has no place for the fabric or the HBA: the first thing after a boot of the host. */
 function isMissingModule(error: unknown): boolean {
   return isErrno(error, ["ENOENT"]) && [iscsiRoot, hbaPath].includes(error.operation.path);
+}
+
+/**
+ * The portal that could not be made. Whatever hinders it, an address in use above all, is EINVAL
+ * (target_fabric_make_np, target_core_fabric_configfs.c).
+ */
+function refusedPortal(error: unknown): string | undefined {
+  if (!isErrno(error, ["EINVAL"]) || error.operation.op !== "mkdir") return undefined;
+  return /\/np\/([^/]+)$/.exec(error.operation.path)?.[1];
 }
 
 /** Enabling a backstore opens its device. */

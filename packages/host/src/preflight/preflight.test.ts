@@ -46,6 +46,10 @@ const initiatorNodes: Record<string, ScriptedNode> = {
   "/etc/iscsi/initiatorname.iscsi": "InitiatorName=iqn.2026-01.io.zfsilo.vm:take\n",
 };
 
+const targets = "/sys/kernel/config/target/iscsi";
+const tcp = (address: string): string => `   0: ${address}:0CBC ${"0".repeat(address.length)}:0000 0A 00000000:00000000 00:00000000 00000000\n`;
+const tcp6 = (portal: "[::]:3260" | "[fd00::1]:3260"): string => tcp(portal === "[::]:3260" ? "0".repeat(32) : "000000FD000000000000000001000000");
+
 /** Answers by argv, in whatever order the checks run. */
 class AnsweringExecutor extends ScriptedExecutor {
   readonly #answers: Readonly<Record<string, Omit<ScriptedRun, "argv">>>;
@@ -101,9 +105,27 @@ describe("checkHost", () => {
     ["module.zfs", "warning", {}, { "/sys/module": { entries: [] } }],
     ["configfs", "failed", {}, { "/sys/kernel/config": { errno: "ENOENT" } }],
     ["portal.10.9.0.2:3260", "failed", {}, { "/proc/net/fib_trie": "" }],
+    ["portal.10.9.0.2:3260", "failed", {}, { [`${targets}/iqn.2003-01.x:y/tpgt_1/np/0.0.0.0:3260/iser`]: "0\n" }],
+    ["portal.10.9.0.2:3260", "failed", {}, { "/proc/net/tcp6": tcp6("[::]:3260") }],
+    ["portal.10.9.0.2:3260", "ok", {}, { [`${targets}/iqn.2003-01.x:y/tpgt_1/np/10.9.0.2:3260/iser`]: "0\n", "/proc/net/tcp": tcp("0200090A") }],
+    ["portal.10.9.0.2:3260", "ok", {}, { [`${targets}/iqn.2003-01.x:y/tpgt_1/np/10.9.0.9:3260/iser`]: "0\n", "/proc/net/tcp6": tcp6("[fd00::1]:3260") }],
+    ["portal.10.9.0.2:3260", "ok", {}, { [`${targets}/iqn.2003-01.x:y/tpgt_1/np/0.0.0.0:3261/iser`]: "0\n" }],
     ["target", "failed", {}, { "/proc/net/fib_trie": { errno: "EACCES" } }],
   ] as const)("sees %s %s", async (name, state, runs, nodes) => {
     expect(await states({ ...targetRuns, ...runs }, { ...targetNodes, ...nodes }, target)).toMatchObject({ [name]: state });
+  });
+
+  it("knows that the dataset comes with the first volume, in what must be there", async () => {
+    const get = (name: string): string => `zfs get -Hp -o name,property,value,source ${spaceColumns} tank ${name}`;
+    const lines = (name: string): string => space.map((line) => `${name}\t${line}\t-\n`).join("");
+    const absent = (name: string) => ({ exitCode: 1, stdout: lines("tank"), stderr: `cannot open '${name}': dataset does not exist\n` });
+    const first = { ...targetRuns, [get("tank/zfsilo")]: absent("tank/zfsilo") };
+    expect(await states(first, targetNodes, target)).toMatchObject({ "dataset.tank/zfsilo": "ok" });
+    const deep = { ...target, pools: [{ name: parsePoolName("tank"), parent: parseDatasetName("tank/a/b") }] };
+    const neither = { ...targetRuns, [get("tank/a/b")]: absent("tank/a/b"), [get("tank/a")]: absent("tank/a") };
+    expect(await states(neither, targetNodes, deep)).toMatchObject({ "dataset.tank/a/b": "failed" });
+    const above = { ...neither, [get("tank/a")]: { stdout: lines("tank") + lines("tank/a") } };
+    expect(await states(above, targetNodes, deep)).toMatchObject({ "dataset.tank/a/b": "ok" });
   });
 
   it("sees what an initiator lacks", async () => {

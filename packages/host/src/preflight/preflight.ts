@@ -3,7 +3,8 @@ import { errorChain, StorageError } from "@zfsilo/lib";
 import { filesOf, namedFiles, textOf } from "../file-results.ts";
 import { Iscsi } from "../iscsiadm/iscsi.ts";
 import { formatPortal, type Portal } from "../lio/names.ts";
-import type { DatasetName, PoolName } from "../zfs/names.ts";
+import { describeHolder, holderRemedy, holdersOf, portReads, type PortFiles } from "../lio/port-holders.ts";
+import { parseDatasetName, type DatasetName, type PoolName } from "../zfs/names.ts";
 import { Zfs } from "../zfs/zfs.ts";
 import { parseFibTrie, parseIfInet6 } from "./addresses.ts";
 import { failed, ok, warning, type HostCheck } from "./check.ts";
@@ -48,6 +49,7 @@ async function targetChecks(executor: Executor, needs: HostRequirements, o: Call
           config: { op: "list", path: "/sys/kernel/config", tolerate: ["ENOENT"] },
           ipv4: { op: "read", path: "/proc/net/fib_trie", maxBytes: 16 << 20 },
           ipv6: { op: "read", path: "/proc/net/if_inet6", tolerate: ["ENOENT"] },
+          ...portReads,
         },
         o,
       );
@@ -55,7 +57,7 @@ async function targetChecks(executor: Executor, needs: HostRequirements, o: Call
       return [
         ...moduleChecks(targetModules, files.modules.entries ?? []),
         configfsCheck(files.config.entries),
-        ...needs.portals.map((portal) => portalCheck(portal, addresses)),
+        ...needs.portals.map((portal) => portalCheck(portal, addresses, files)),
       ];
     })),
   );
@@ -75,9 +77,18 @@ async function poolChecks(zfs: Zfs, name: PoolName, parent: DatasetName, o: Call
         : ok(`pool.${name}`, state);
   const space = await zfs.findDatasetSpace(parent, o);
   const dataset = `dataset.${parent}`;
-  if (space === undefined) return [health, warning(dataset, "absent", "It is made when the host is added; its parent must exist.")];
+  if (space === undefined) return [health, await absentParent(zfs, parent, o)];
   if (space.type !== "filesystem") return [health, failed(dataset, space.type, "Choose another parent dataset.")];
   return [health, ok(dataset, `${space.availableBytes} bytes available`)];
+}
+
+/** The dataset for volumes is made with the first one, in what must be there. */
+async function absentParent(zfs: Zfs, parent: DatasetName, o: CallOptions): Promise<HostCheck> {
+  const name = `dataset.${parent}`;
+  const above = parent.slice(0, parent.lastIndexOf("/"));
+  const exists = !above.includes("/") || (await zfs.findDatasetSpace(parseDatasetName(above), o)) !== undefined;
+  if (exists) return ok(name, "absent; it is made with the first volume");
+  return failed(name, `absent, and so is ${above}`, `Make the dataset in which it is to lie: zfs create -p ${above}.`);
 }
 
 async function initiatorChecks(executor: Executor, o: CallOptions): Promise<HostCheck[]> {
@@ -140,8 +151,10 @@ function configfsCheck(entries: readonly string[] | undefined): HostCheck {
   return ok("configfs", `/sys/kernel/config holds ${entries.join(", ")}`);
 }
 
-function portalCheck(portal: Portal, addresses: ReadonlySet<string>): HostCheck {
+function portalCheck(portal: Portal, addresses: ReadonlySet<string>, ports: PortFiles): HostCheck {
   const name = `portal.${formatPortal(portal)}`;
+  const holders = holdersOf(portal, ports);
+  if (holders[0] !== undefined) return failed(name, holders.map(describeHolder).join(", "), holderRemedy(holders[0]));
   if (portal.address === "0.0.0.0" || portal.address === "::") return ok(name, "all addresses");
   if (addresses.has(portal.address)) return ok(name, "present");
   const seen = [...addresses].filter((address) => address !== "127.0.0.1" && address !== "::1").join(", ");

@@ -17,7 +17,12 @@ export function procfs(machine: Machine): VirtualNode {
   };
   const entries: Readonly<Record<string, VirtualNode>> = {
     self: directory({ mountinfo }),
-    net: directory({ fib_trie: file(() => fibTrie(machine)), if_inet6: file(() => inet6(machine)) }),
+    net: directory({
+      fib_trie: file(() => fibTrie(machine)),
+      if_inet6: file(() => inet6(machine)),
+      tcp: file(() => sockets(machine, false)),
+      tcp6: file(() => sockets(machine, true)),
+    }),
     modules: file(() => (machine.model.kernels.get(machine.name)?.modules ?? []).map((name) => `${name} 16384 0 - Live 0x0\n`).join("")),
     ...Object.fromEntries(Object.entries(commands).map(([id, name]) => [id, directory({ comm: file(`${name}\n`) })])),
   };
@@ -88,6 +93,20 @@ function fibTrie(machine: Machine): string {
 function inet6(machine: Machine): string {
   const own = ["::1", ...machine.facts.addresses.filter((address) => address.includes(":"))];
   return own.map((address, index) => `${expand(address)} ${index === 0 ? "01 80 10 80       lo" : "02 40 00 80     eth1"}\n`).join("");
+}
+
+/** Listening sockets (proc(5), /proc/net/tcp): those of the target, and sshd's. Addresses in words of the machine's byte order. */
+function sockets(machine: Machine, six: boolean): string {
+  const portals = ["0.0.0.0:22", "[::]:22", ...machine.model.listeners.children(machine.name)].filter((portal) => portal.startsWith("[") === six);
+  const lines = portals.map((portal, index) => {
+    const cut = portal.lastIndexOf(":");
+    const text = portal.slice(0, cut).replace(/[[\]]/g, "");
+    const bytes = six ? Buffer.from(expand(text), "hex") : Buffer.from(text.split(".").map(Number));
+    const address = bytes.swap32().toString("hex").toUpperCase();
+    const port = Number(portal.slice(cut + 1)).toString(16).toUpperCase().padStart(4, "0");
+    return `${String(index).padStart(4)}: ${address}:${port} ${"0".repeat(address.length)}:0000 0A 00000000:00000000 00:00000000 00000000     0        0 ${1000 + index} 1 0000000000000000 100 0 0 10 0\n`;
+  });
+  return `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n${lines.join("")}`;
 }
 
 /** `fd00::1` as 32 hexadecimal digits. */

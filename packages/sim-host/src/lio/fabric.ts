@@ -131,6 +131,10 @@ const portals = nested(
   (name) => (/^(?:[0-9.]+|\[[0-9a-fA-F:.]+\]):\d{1,5}$/.test(name) ? undefined : "EINVAL"),
   {
     added(place, name) {
+      // The address cannot be bound, and whatever hinders a portal is EINVAL (target_fabric_make_np).
+      if (place.machine.model.listeners.children(place.machine.name).some((other) => clash(other, name))) {
+        throw new KernelError("EINVAL", `${place.path}/${name}`);
+      }
       countListener(place, name, 1);
     },
     removing(place, name) {
@@ -145,6 +149,20 @@ function countListener(place: Place, portal: string, change: 1 | -1): void {
   const value = (listeners.get(key)?.value ?? 0) + change;
   if (value === 0) listeners.delete(key);
   else listeners.put(key, { value });
+}
+
+/** A wildcard and an address with the same port. `[::]` takes IPv4 as well. The very same portal is shared. */
+function clash(a: string, b: string): boolean {
+  const [addressA = "", portA = ""] = splitPortal(a);
+  const [addressB = "", portB = ""] = splitPortal(b);
+  if (portA !== portB || addressA === addressB) return false;
+  if (addressA === "[::]" || addressB === "[::]") return true;
+  return addressA.startsWith("[") === addressB.startsWith("[") && (addressA === "0.0.0.0" || addressB === "0.0.0.0");
+}
+
+function splitPortal(portal: string): readonly string[] {
+  const cut = portal.lastIndexOf(":");
+  return [portal.slice(0, cut), portal.slice(cut + 1)];
 }
 
 const portalGroup: DirectoryRule = {
