@@ -9,6 +9,8 @@ export class ControlPlaneError extends Error {
   readonly code: Code;
   /** False: nothing that it wrote. A connection that broke has a code too, INTERNAL among them. */
   readonly isItsWord: boolean;
+  /** Its exact word for what is wrong, such as `LARGER_THAN_POOL`; empty when it did not write it. */
+  readonly reason: string;
   /** The field of the request it is about. */
   readonly field: string;
   /** What a person can do. */
@@ -20,6 +22,7 @@ export class ControlPlaneError extends Error {
     this.code = cause.code;
     const [info] = cause.findDetails(ErrorInfoSchema);
     this.isItsWord = info !== undefined;
+    this.reason = info?.reason ?? "";
     this.field = info?.metadata["field"] ?? "";
     this.hint = cause.findDetails(HelpSchema)[0]?.links[0]?.description ?? "";
   }

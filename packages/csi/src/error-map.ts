@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { StorageError, type Reason } from "@zfsilo/lib";
+import { shortened, StorageError, type Reason } from "@zfsilo/lib";
 import { controlPlaneError } from "./control-plane-error.ts";
 
 /** Our own refusals in CSI's codes (spec, "Error Scheme"). */
@@ -40,12 +40,24 @@ const codeOfControlPlane: Readonly<Partial<Record<Code, Code>>> = {
  */
 const codesOfBrokenConnections = new Set<Code>([Code.Internal, Code.Unknown, Code.DataLoss]);
 
+/**
+ * The most of a message that is sent. It goes into an HTTP/2 header, where a client takes 8 KiB and more (grpc-js: 64 KiB of all
+ * headers, percent-encoded), and into an event of Kubernetes, which keeps 1 KiB.
+ */
+const maxMessageBytes = 2048;
+
 /** A size that cannot be had whatever the pool holds: CSI has a code for it that the control plane has not. */
 export function outOfRange(message: string): ConnectError {
   return new ConnectError(message, Code.OutOfRange);
 }
 
 export function toCsiError(error: unknown): ConnectError {
+  const mapped = mapError(error);
+  const message = shortened(mapped.rawMessage, maxMessageBytes);
+  return message === mapped.rawMessage ? mapped : new ConnectError(message, mapped.code, undefined, undefined, mapped.cause);
+}
+
+function mapError(error: unknown): ConnectError {
   const answer = controlPlaneError(error);
   if (answer !== undefined) {
     const wasCutOff = !answer.isItsWord && codesOfBrokenConnections.has(answer.code);
@@ -60,6 +72,6 @@ export function toCsiError(error: unknown): ConnectError {
 }
 
 /** Kubernetes shows the message alone, in the events of a pod or claim. */
-function withHint(message: string, hint: string | undefined): string {
+export function withHint(message: string, hint: string | undefined): string {
   return hint === undefined || hint === "" ? message : `${message}. ${hint}`;
 }

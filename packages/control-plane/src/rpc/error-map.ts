@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, HelpSchema } from "@zfsilo/api";
-import { StorageError, type Reason } from "@zfsilo/lib";
+import { shortened, StorageError, type Reason } from "@zfsilo/lib";
 
 const connectCode = {
   invalid_argument: Code.InvalidArgument,
@@ -19,6 +19,10 @@ const connectCode = {
   internal: Code.Internal,
 } as const satisfies Record<Reason, Code>;
 
+/** The most of a message and of a hint: both travel in HTTP/2 trailers, the message twice. */
+const maxMessageBytes = 2048;
+const maxHintBytes = 1024;
+
 type Details = NonNullable<ConstructorParameters<typeof ConnectError>[3]>;
 
 /**
@@ -31,7 +35,7 @@ export function toConnectError(error: unknown, requestId: string): ConnectError 
     const details: Details = [{ desc: ErrorInfoSchema, value: { reason: "INTERNAL", domain: "zfsilo" } }];
     return new ConnectError(`internal error; see the server log, request id ${requestId}`, Code.Internal, undefined, details, error);
   }
-  const message = chainMessage(error, requestId);
+  const message = shortened(chainMessage(error, requestId), maxMessageBytes);
   return new ConnectError(message, connectCode[error.reason], undefined, detailsOf(error, message), error);
 }
 
@@ -45,7 +49,7 @@ function detailsOf(error: StorageError, message: string): Details {
     const violation = { field: metadata["field"], description: message };
     details.push({ desc: BadRequestSchema, value: { fieldViolations: [violation] } });
   }
-  if (error.hint !== undefined) details.push({ desc: HelpSchema, value: { links: [{ description: error.hint }] } });
+  if (error.hint !== undefined) details.push({ desc: HelpSchema, value: { links: [{ description: shortened(error.hint, maxHintBytes) }] } });
   return details;
 }
 

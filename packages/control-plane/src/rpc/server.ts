@@ -1,6 +1,6 @@
 import { createContextValues, type ConnectRouter, type ContextValues, type Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { StorageError, type Logger } from "@zfsilo/lib";
+import { sendReadableMessages, StorageError, type Logger } from "@zfsilo/lib";
 import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
@@ -85,6 +85,7 @@ export class RpcServer {
         options.unread(request.url?.split("?", 1)[0]?.slice(1) ?? "", (performance.now() - began) / 1000);
       });
       try {
+        sendReadableMessages(response);
         adapter(withPlainAuthority(request), response);
       } catch (error) {
         options.log.error({ err: error, url: request.url }, "request could not be handled");

@@ -1,4 +1,4 @@
-import { StorageError } from "@zfsilo/lib";
+import { shortened, StorageError } from "@zfsilo/lib";
 import { z } from "zod";
 
 const flag = z.enum(["true", "false"]);
@@ -112,10 +112,19 @@ function check<Schema extends z.ZodType>(schema: Schema, parameters: Parameters,
   if (checked.success) return checked.data;
   const problems = checked.error.issues.map((issue) =>
     issue.code === "unrecognized_keys"
-      ? `${field}: unknown: ${issue.keys.join(", ")}`
-      : `${field}[${JSON.stringify(issue.path.join("."))}]: ${issue.message}`,
+      ? `${field}: unknown: ${firstOf(issue.keys.map((key) => shortened(key, maxShownBytes)), ", ")}`
+      : `${field}[${JSON.stringify(shortened(issue.path.join("."), maxShownBytes))}]: ${issue.message}`,
   );
-  throw new StorageError("invalid_argument", problems.join("; "), { hint: "docs/csi.md lists the parameters." });
+  throw new StorageError("invalid_argument", firstOf(problems, "; "), { hint: "docs/csi.md lists the parameters." });
+}
+
+/** What a caller wrote is repeated as far as it helps to find it. */
+const maxShownBytes = 64;
+const maxShown = 5;
+
+function firstOf(all: readonly string[], separator: string): string {
+  const more = all.length - maxShown;
+  return all.slice(0, maxShown).join(separator) + (more > 0 ? ` and ${more} more` : "");
 }
 
 function prefixed(prefix: string, names: readonly string[]): Record<string, z.ZodOptional<z.ZodString>> {

@@ -1,9 +1,12 @@
 import { Code, ConnectError, type Interceptor, type StreamRequest, type StreamResponse, type UnaryRequest } from "@connectrpc/connect";
-import type { Logger } from "@zfsilo/lib";
+import { errorChain, shortened, StorageError, type Logger } from "@zfsilo/lib";
+import { controlPlaneError } from "../control-plane-error.ts";
 import { toCsiError } from "../error-map.ts";
 
 /** What may be logged of a request: ids and paths. Everything else may hold a secret, so it is never even looked at. */
 const loggedFields = ["volumeId", "nodeId", "snapshotId", "groupSnapshotId", "name", "stagingTargetPath", "targetPath"] as const;
+
+const maxLoggedBytes = 4096;
 
 /** Answers in CSI's codes, and logs each call once when it has ended. Probes come every few seconds and are not news. */
 export function callInterceptor(log: Logger): Interceptor {
@@ -54,9 +57,23 @@ class Call {
       this.#log[this.#request.method.name === "Probe" ? "trace" : "info"]({ code: "OK", ms }, "call");
       return;
     }
-    const level = mapped.code === Code.Internal ? "error" : "info";
-    this.#log[level]({ code: Code[mapped.code], ms, err: error }, "call refused");
+    const code = Code[mapped.code];
+    if (mapped.code === Code.Internal) this.#log.error({ code, ms, err: error }, "call failed");
+    else this.#log.info({ code, ms, reason: reasonFor(mapped, error), error: shortened(textOf(error), maxLoggedBytes) }, "call refused");
   }
+}
+
+/** The most exact word for it that somebody gave. */
+function reasonFor(mapped: ConnectError, error: unknown): string {
+  if (error instanceof StorageError) return error.reason;
+  const word = controlPlaneError(error)?.reason ?? "";
+  return (word === "" ? Code[mapped.code].replaceAll(/(?<=.)[A-Z]/g, "_$&") : word).toLowerCase();
+}
+
+/** An answer of the control plane is told once: its causes repeat it. */
+function textOf(error: unknown): string {
+  const answer = controlPlaneError(error);
+  return answer === undefined ? errorChain(error) : answer.message;
 }
 
 function describe(request: UnaryRequest | StreamRequest): Record<string, string> {

@@ -1,6 +1,6 @@
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import { StorageError, type Logger } from "@zfsilo/lib";
+import { sendReadableMessages, StorageError, type Logger } from "@zfsilo/lib";
 import { once } from "node:events";
 import { chmod, lstat, unlink } from "node:fs/promises";
 import http2 from "node:http2";
@@ -35,6 +35,7 @@ export class UnixServer {
       });
       // Clients put anything here, such as the socket's path with %2F; connect-node makes a URL of it, which can throw.
       request.headers[":authority"] = "localhost";
+      sendReadableMessages(response);
       handle(request, response);
     });
     this.#server.on("session", (session) => {

@@ -36,6 +36,11 @@ const offered = {
   ],
 };
 
+/** A text with what URLs, gRPC and grpc-js each treat in their own way. */
+const odd = "a:b, c/d?e 50% ü";
+const refused = { name: odd, parameters: { [odd]: "1" }, volumeCapabilities: [{ mount: {}, access_mode: { mode: "SINGLE_NODE_WRITER" } }] };
+const refusal = `parameters: unknown: ${odd}. docs/csi.md lists the parameters.`;
+
 describe.runIf(hasGo())("called by grpc-go with the spec's own messages", () => {
   it("answers identity calls", { timeout: 300_000 }, async () => {
     const answers = await callFromGo(driver.socket, [
@@ -48,24 +53,45 @@ describe.runIf(hasGo())("called by grpc-go with the spec's own messages", () => 
     expect(answers[1]!.responses[0]).toMatchObject({ capabilities: expect.arrayContaining(offered.capabilities) });
     expect(answers[2]!.responses[0]).toEqual({ ready: true });
   });
+
+  it("says why it refuses a call", { timeout: 300_000 }, async () => {
+    const [answer] = await callFromGo(driver.socket, [{ method: "Controller/CreateVolume", request: refused }]);
+    expect(answer).toMatchObject({ code: "InvalidArgument", message: refusal });
+  });
 });
 
-it("answers grpc-js, by either spelling of the socket's address", async () => {
+type Call = (message: object, done: (error: grpc.ServiceError | null, answer: unknown) => void) => void;
+
+/** A client of grpc-js for one service. */
+function fromGrpcJs(address: string, service: "Identity" | "Controller"): { readonly call: (method: string, message: object) => Promise<unknown>; close(): void } {
   const protos = fileURLToPath(new URL("../../../../proto/", import.meta.url));
-  const definition = loadSync("csi/v1/csi.proto", { includeDirs: [protos], enums: String });
-  const loaded = grpc.loadPackageDefinition(definition) as unknown as { csi: { v1: { Identity: grpc.ServiceClientConstructor } } };
+  const definition = loadSync("csi/v1/csi.proto", { includeDirs: [protos], enums: String, keepCase: true });
+  const loaded = grpc.loadPackageDefinition(definition) as unknown as { csi: { v1: Record<string, grpc.ServiceClientConstructor> } };
+  const client = new loaded.csi.v1[service]!(address, grpc.credentials.createInsecure());
+  return {
+    call: (method, message) =>
+      new Promise((resolve, reject) => {
+        (client[method] as Call).call(client, message, (error, answer) => {
+          if (error === null) resolve(answer);
+          else reject(error);
+        });
+      }),
+    close: () => { client.close(); },
+  };
+}
+
+it("answers grpc-js, by either spelling of the socket's address", async () => {
   for (const address of [`unix:${driver.socket}`, `unix://${driver.socket}`]) {
-    const client = new loaded.csi.v1.Identity(address, grpc.credentials.createInsecure());
-    const call = (client["probe"] as (message: object, done: (error: Error | null, answer: unknown) => void) => void).bind(client);
-    const answer = await new Promise((resolve, reject) => {
-      call({}, (error, message) => {
-        if (error === null) resolve(message);
-        else reject(error);
-      });
-    });
-    expect(answer).toEqual({ ready: { value: true } });
+    const client = fromGrpcJs(address, "Identity");
+    expect(await client.call("probe", {})).toEqual({ ready: { value: true } });
     client.close();
   }
+});
+
+it("says to grpc-js why it refuses a call", async () => {
+  const client = fromGrpcJs(`unix:${driver.socket}`, "Controller");
+  await expect(client.call("createVolume", refused)).rejects.toMatchObject({ code: grpc.status.INVALID_ARGUMENT, details: refusal });
+  client.close();
 });
 
 it("outlives a client that calls it by the socket's path", async () => {
