@@ -11,6 +11,9 @@ const defaultBlockBytes = 16_384n;
 /** Below these mkfs refuses: mkfs.xfs 6.1 from 300 MB on, mke2fs 1.47 with its journal from a few MiB on. */
 const leastBytes: Readonly<Record<string, bigint>> = { xfs: 300n * 1024n ** 2n, ext4: 16n * 1024n ** 2n };
 
+/** What the control plane takes: what an int64 holds, less the largest block, so that rounding up cannot overflow. */
+const largestBytes = 2n ** 63n - 1n - 131_072n;
+
 export interface SizeWanted {
   readonly range: csi.CapacityRange | undefined;
   /** `volblocksize`, when it is set. */
@@ -57,8 +60,15 @@ function checkRange(range: csi.CapacityRange | undefined): { readonly required: 
 }
 
 function requireWithin(size: bigint, limit: bigint): void {
+  if (size > largestBytes) throw outOfRange(`capacity_range: ${size} bytes are more than the ${largestBytes} that a volume can have`);
   if (limit === 0n || size <= limit) return;
   throw outOfRange(`capacity_range: the smallest size that can be had is ${size} bytes, which is more than limit_bytes ${limit}`);
+}
+
+/** The smallest volume that can be had. */
+export function smallestSize(blockSize: string | undefined, fsType: string): bigint {
+  const block = blockBytes(blockSize);
+  return roundUp(leastBytes[fsType] ?? block, block);
 }
 
 function preferred(limit: bigint): bigint {

@@ -1,8 +1,9 @@
 import { createClient, type Client, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
+import { readTls, type TlsFiles } from "@zfsilo/agent";
 import { GroupSnapshotService, HostService, Service, SnapshotService, VolumeService } from "@zfsilo/api";
-import { StorageError } from "@zfsilo/lib";
 import { readFile } from "node:fs/promises";
+import type { SecureClientSessionOptions } from "node:http2";
 import type { CsiConfig } from "./config.ts";
 import { asControlPlaneError } from "./control-plane-error.ts";
 
@@ -16,14 +17,16 @@ export interface ControlPlane {
 }
 
 export async function connectControlPlane(config: CsiConfig): Promise<ControlPlane> {
+  const files = { caFile: config["ca-file"], certFile: config["cert-file"], keyFile: config["key-file"] };
+  const certificates: SecureClientSessionOptions = await readTls(files);
   const transport = createConnectTransport({
     baseUrl: config["control-plane"],
     httpVersion: "2",
-    interceptors: [asControlPlaneError, withToken(config["token-file"])],
+    interceptors: [asControlPlaneError, withToken(config["token-file"]), withCertificates(files, certificates)],
     // A control plane that vanished without a word is noticed within 15 s.
     pingIntervalMs: 10_000,
     pingTimeoutMs: 5_000,
-    nodeOptions: await certificates(config),
+    nodeOptions: certificates,
   });
   return {
     server: createClient(Service, transport),
@@ -43,20 +46,13 @@ function withToken(file: string): Interceptor {
   };
 }
 
-async function certificates(config: CsiConfig): Promise<{ ca?: Buffer; cert?: Buffer; key?: Buffer }> {
-  const [ca, cert, key] = await Promise.all(
-    (["ca-file", "cert-file", "key-file"] as const).map(async (flag) => {
-      const file = config[flag];
-      return file === undefined ? undefined : await readFlagged(flag, file);
-    }),
-  );
-  return { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
-}
-
-async function readFlagged(flag: string, file: string): Promise<Buffer> {
-  try {
-    return await readFile(file);
-  } catch (error) {
-    throw new StorageError("invalid_argument", `read ${file} of --${flag}`, { cause: error });
-  }
+/**
+ * The files are read for each call, into the options that the transport's next connection is made with: an authority or a
+ * client certificate that is replaced counts from then on.
+ */
+function withCertificates(files: TlsFiles, options: SecureClientSessionOptions): Interceptor {
+  return (next) => async (request) => {
+    Object.assign(options, await readTls(files));
+    return next(request);
+  };
 }

@@ -66,8 +66,7 @@ function parseFilesystem({ filesystem }: Volume): Pick<CopyVolumeInput, "fsType"
   }
   const fsType = filesystem.type === "" ? undefined : parseFsType(filesystem.type, "volume.filesystem.type");
   if (filesystem.mountOptions.length === 0) return { fsType, mountOptions: undefined };
-  if (fsType === undefined) {
-    throw invalidField("volume.filesystem.mount_options", "is set without a type", "Options are of a type: name that of the source.");
-  }
-  return { fsType, mountOptions: parseMountOptions(fsType, filesystem.mountOptions, "volume.filesystem.mount_options") };
+  // Without a type they are those of the source's, and checked when that is known.
+  const mountOptions = fsType === undefined ? filesystem.mountOptions : parseMountOptions(fsType, filesystem.mountOptions, "volume.filesystem.mount_options");
+  return { fsType, mountOptions };
 }

@@ -1,4 +1,4 @@
-import { childOf, parentOf, parseDatasetName, type FsType } from "@zfsilo/host";
+import { childOf, parentOf, parseDatasetName, parseMountOptions, type FsType } from "@zfsilo/host";
 import {
   bytes,
   invalidField,
@@ -140,14 +140,14 @@ function refuseMismatch(input: CopyVolumeInput, { hostId, pool, capacityBytes, c
   if (input.source.copyMode === "clone" && input.pool !== "" && input.pool !== pool) {
     throw invalidField("volume.pool", `its source is in pool ${pool}`, "A clone is in the pool of its source. A full copy may be in another one.");
   }
-  if (input.mode !== undefined && input.mode !== content.mode) {
-    throw invalidField("volume.mode", `its source is of mode ${content.mode}`);
+  if (input.mode === "filesystem" && content.mode === "block") {
+    throw invalidField("volume.mode", "its source is raw block, in which a filesystem may be or not", "A copy is never formatted: leave mode out, or ask for raw block.");
   }
   if (input.fsType !== undefined && input.fsType !== content.filesystem?.type) {
     throw invalidField("volume.filesystem.type", `its source has ${content.filesystem?.type ?? "no filesystem"}`, "A copy is never formatted.");
   }
-  if (input.mountOptions !== undefined && content.filesystem === undefined) {
-    throw invalidField("volume.filesystem", "is set, but its source is raw block");
+  if (input.mountOptions !== undefined && (input.mode ?? content.mode) === "block") {
+    throw invalidField("volume.filesystem", `is set, but ${input.mode === undefined ? "its source" : "the volume"} is raw block`);
   }
   if (input.capacityBytes !== 0n && input.capacityBytes < capacityBytes) {
     throw invalidField("volume.capacity_bytes", `${input.capacityBytes} is less than the ${capacityBytes} of its source`, "Leave it out, or ask for as much or more.");
@@ -175,8 +175,8 @@ function contextOf(
   const handle = newVolumeHandle();
   const { volblocksize: _sourceBlock, ...inherited } = content.zfsOptions;
   const { volblocksize: _sameBlock, ...options } = input.zfsOptions;
-  const { filesystem } = content;
-  const mountOptions = [...(input.mountOptions ?? filesystem?.mountOptions ?? [])];
+  const mode = input.mode ?? content.mode;
+  const filesystem = mode === "block" ? undefined : content.filesystem;
   return {
     volumeId: input.id,
     handle,
@@ -187,21 +187,21 @@ function contextOf(
     dataset: childOf(parseDatasetName(pool.parentDataset), handle),
     sparse: input.sparse,
     zfsOptions: { ...inherited, ...options },
-    mode: content.mode,
+    mode,
     authentication: input.authentication,
     targetName: targetNameOf(deps.iqnPrefix, handle),
     ...(pool.quotaBytes === undefined ? {} : { quotaBytes: pool.quotaBytes }),
     source: { ...input.source },
     snapshot,
     content: {
-      mode: content.mode,
+      mode,
       ...(filesystem === undefined
         ? {}
         : {
             filesystem: {
               type: filesystem.type,
               mkfsOptions: { ...filesystem.mkfsOptions },
-              mountOptions,
+              mountOptions: mountOptionsOf(filesystem, input.mountOptions),
               uuid: filesystem.uuid,
               formatted: filesystem.formatted,
               unclean: filesystem.unclean === true,
@@ -209,4 +209,8 @@ function contextOf(
           }),
     },
   };
+}
+
+function mountOptionsOf({ type, mountOptions }: NonNullable<SnapshotContent["filesystem"]>, asked: readonly string[] | undefined): string[] {
+  return [...(asked === undefined ? mountOptions : parseMountOptions(type, asked, "volume.filesystem.mount_options"))];
 }

@@ -83,7 +83,7 @@ export class Placer {
     if (pool === undefined) return () => undefined;
     const more = { capacityBytes: capacityBytes - volume.capacityBytes, shape: { sparse: volume.sparse, volblocksize: undefined } };
     return await this.#look([{ host, pool }], ([seen]) => {
-      requireRoom({ host, pool }, seen, more.capacityBytes, capacityBytes, volume.sparse);
+      requireRoom({ host, pool }, seen, more.capacityBytes, capacityBytes);
       return this.#begin({ host, pool }, undefined, more);
     });
   }
@@ -91,7 +91,7 @@ export class Placer {
   /** A place that was named is used, or refused for what is wrong with it. How much space a thick volume finds is for ZFS to say. */
   async #takeOnly(spot: Spot, request: PlaceRequest): Promise<Place> {
     return await this.#look([spot], ([seen]) => {
-      requireRoom(spot, seen, request.capacityBytes, request.capacityBytes, request.shape.sparse);
+      requireRoom(spot, seen, request.capacityBytes, request.capacityBytes);
       return { ...spot, candidates: [], release: this.#begin(spot, request.id, request) };
     });
   }
@@ -176,7 +176,7 @@ function seenAt({ host, pool }: Spot, look: HostLook | undefined, commitments: r
   return { capacity, failure: look?.failure, candidate };
 }
 
-function requireRoom({ host, pool }: Spot, seen: Seen | undefined, more: bigint, whole: bigint, sparse: boolean): void {
+function requireRoom({ host, pool }: Spot, seen: Seen | undefined, more: bigint, whole: bigint): void {
   const details = { field: "volume.capacity_bytes", host: `hosts/${host.id}`, pool: pool.name };
   if (seen?.failure !== undefined) throw seen.failure;
   const capacity = seen?.capacity;
@@ -192,9 +192,9 @@ function requireRoom({ host, pool }: Spot, seen: Seen | undefined, more: bigint,
       hint: "GetPool tells what is wrong with it.",
     });
   }
-  if (sparse && whole > capacity.sizeBytes) {
+  if (whole > capacity.sizeBytes) {
     throw new StorageError("no_space", `volume.capacity_bytes: ${whole} is more than the whole pool ${pool.name}`, {
-      details,
+      details: { ...details, reason: "LARGER_THAN_POOL" },
       hint: `The pool has ${capacity.sizeBytes} bytes.`,
     });
   }

@@ -6,7 +6,8 @@ import { StorageError, type Logger } from "@zfsilo/lib";
 import { parseCapabilities, parseCapability } from "../capability.ts";
 import { chooseExpansion } from "../capacity-range.ts";
 import type { ControlPlane } from "../control-plane.ts";
-import { answered } from "../control-plane-error.ts";
+import { answered, controlPlaneError } from "../control-plane-error.ts";
+import { outOfRange, withHint } from "../error-map.ts";
 import type { Features, ServerFeatures } from "../features.ts";
 import { isId, requireText, volumeName } from "../names.ts";
 import { findVolume, getVolume, misuse, volumeToCsi } from "../volume.ts";
@@ -110,11 +111,20 @@ export async function expandTo(
   const volume = await getVolume(controlPlane, volumeId, signal);
   const { name } = volume;
   const capacityBytes = chooseExpansion(capacityRange, volume.capacityBytes, volume.zfsOptions["volblocksize"]);
-  const answer = await controlPlane.volumes.updateVolume(
-    { volume: { name, capacityBytes }, updateMask: { paths: ["capacity_bytes"] } },
-    { signal },
-  );
+  const change = { volume: { name, capacityBytes }, updateMask: { paths: ["capacity_bytes"] } };
+  const answer = await controlPlane.volumes.updateVolume(change, { signal }).catch((error: unknown) => {
+    throw asRangeError(error);
+  });
   return answer.volume?.capacityBytes ?? capacityBytes;
+}
+
+/**
+ * A volume stays in its pool, so more than all of that can never be had. external-resizer takes OUT_OF_RANGE for final and lets
+ * the claim be made smaller; RESOURCE_EXHAUSTED, as where space may become free, it tries for ever (isInfeasibleError).
+ */
+function asRangeError(error: unknown): unknown {
+  const answer = controlPlaneError(error);
+  return answer?.reason === "LARGER_THAN_POOL" ? outOfRange(withHint(answer.message, answer.hint)) : error;
 }
 
 /** Snapshots outlive their volume only where a clone can take them over; without one the delete is refused, naming them. */

@@ -1,7 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import type {
-  CreateVolumeRequestSchema} from "@zfsilo/api";
+import type { CreateVolumeRequestSchema } from "@zfsilo/api";
 import {
   Authentication,
   CopyMode,
@@ -26,6 +25,9 @@ import { parseParameters, type VolumeParameters } from "./parameters.ts";
 /** Says what was asked for, so that a repeated call with something else is recognised although the volume has grown since. */
 const requestLabel = "csi.zfsilo.io/request";
 
+/** What a class without `csi.storage.k8s.io/fstype` asks for. */
+export const defaultFsType = "ext4";
+
 const authentications = {
   chap: Authentication.CHAP,
   mutual_chap: Authentication.MUTUAL_CHAP,
@@ -48,6 +50,7 @@ export async function createVolume(
   const uses = parseCapabilities(request.volumeCapabilities);
   const parameters = parseParameters(request.parameters, request.mutableParameters);
   refuseTopology(request);
+  refuseSecrets(request);
   const source = await readSource(controlPlane, features, request.volumeContentSource, parameters, signal);
   const print = requestPrint(request, uses[0]);
   const message = toMessage({ name, use: uses[0], parameters, request, source, print });
@@ -72,7 +75,8 @@ interface Wanted {
 
 function toMessage({ name, use, parameters, request, source, print }: Wanted): MessageInitShape<typeof CreateVolumeRequestSchema> {
   const { zfsOptions, mkfsOptions } = parameters;
-  const fsType = use.kind === "block" ? "" : use.fsType || "ext4";
+  // A copy has the filesystem of its source, whatever that is.
+  const fsType = use.kind === "block" ? "" : use.fsType || (source === undefined ? defaultFsType : "");
   if (use.kind === "block" && Object.keys(mkfsOptions).length > 0) {
     throw new StorageError("invalid_argument", "parameters: mkfs.* are not for raw block");
   }
@@ -93,7 +97,7 @@ function toMessage({ name, use, parameters, request, source, print }: Wanted): M
       sparse: parameters.sparse,
       zfsOptions,
       mode: use.kind === "block" ? VolumeMode.BLOCK : VolumeMode.FILESYSTEM,
-      ...(fsType === "" ? {} : { filesystem: { type: fsType, mkfsOptions, mountOptions: [...use.mountOptions] } }),
+      ...(use.kind === "block" ? {} : { filesystem: { type: fsType, mkfsOptions, mountOptions: [...use.mountOptions] } }),
       transport: Transport.ISCSI,
       authentication: authentications[parameters.authentication],
       ...(source && { source: source.source }),
@@ -142,7 +146,7 @@ function requestPrint(request: csi.CreateVolumeRequest, use: VolumeUse): string 
   const asked = [
     Object.entries(request.parameters).sort(([a], [b]) => (a < b ? -1 : 1)),
     use.kind,
-    use.fsType,
+    use.kind === "block" || request.volumeContentSource !== undefined ? use.fsType : use.fsType || defaultFsType,
     request.volumeContentSource?.type.case ?? "",
     sourceId(request.volumeContentSource),
   ];
@@ -185,5 +189,13 @@ function refuseTopology({ accessibilityRequirements }: csi.CreateVolumeRequest):
   if (places.every(({ segments }) => Object.keys(segments).length === 0)) return;
   throw new StorageError("invalid_argument", "accessibility_requirements: volumes are reached over the network and have no topology", {
     hint: "Choose hosts with the parameters host or hostLabel.*.",
+  });
+}
+
+/** The keys of encrypted volumes are not given by CSI. Who sends some thinks that they are, so it is said before there is data. */
+function refuseSecrets({ secrets }: csi.CreateVolumeRequest): void {
+  if (Object.keys(secrets).length === 0) return;
+  throw new StorageError("invalid_argument", "secrets: are not used; the volume would not be encrypted with them", {
+    hint: "Leave csi.storage.k8s.io/provisioner-secret-name out of the StorageClass. docs/encryption.md says how volumes are encrypted.",
   });
 }

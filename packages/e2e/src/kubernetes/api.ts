@@ -27,7 +27,7 @@ export interface LiveObject extends Reference {
     readonly holderIdentity?: string;
     readonly storageCapacity?: boolean;
     readonly drivers?: readonly object[];
-    readonly csi?: { readonly volumeHandle: string; readonly fsType: string; readonly volumeAttributes?: Record<string, string> };
+    readonly csi?: { readonly volumeHandle: string; readonly fsType?: string; readonly volumeAttributes?: Record<string, string> };
   };
   readonly status?: {
     readonly phase?: string;

@@ -134,6 +134,10 @@ describe.runIf(canBuildTools())("chart", () => {
       }
     });
 
+    it("lets the driver choose the filesystem where a claim names none: a restored one has that of its source", () => {
+      expect(allContainers(verdicts).flatMap(({ args = [] }) => args).filter((arg) => arg.startsWith("--default-fstype"))).toEqual([]);
+    });
+
     it("configures a control plane that knows the driver's token", () => {
       if (!names(verdicts).includes("StatefulSet/zfsilo-control-plane")) return;
       const { data } = find(verdicts, "ConfigMap", "zfsilo-control-plane") as KubeObject & { data: Record<string, string> };

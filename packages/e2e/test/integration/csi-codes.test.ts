@@ -67,6 +67,8 @@ describe("CreateVolume", () => {
     ["an immutable parameter as mutable", { mutableParameters: { "zfs.volblocksize": "8192" } }, "InvalidArgument"],
     ["a limit below the size", { capacityRange: { requiredBytes: 2n * mib, limitBytes: mib } }, "OutOfRange"],
     ["a negative size", { capacityRange: { requiredBytes: -1n } }, "OutOfRange"],
+    ["more than an int64 can round up", { capacityRange: { requiredBytes: 2n ** 63n - 1n } }, "OutOfRange"],
+    ["secrets, which nobody would use", { secrets: { key: "k" } }, "InvalidArgument"],
     ["more than the pool has", { capacityRange: { requiredBytes: 1n << 50n } }, "ResourceExhausted"],
     ["a topology", { accessibilityRequirements: { requisite: [{ segments: { zone: "a" } }] } }, "InvalidArgument"],
   ])("of %s", async (_what, change, code) => {
@@ -76,6 +78,14 @@ describe("CreateVolume", () => {
 
   it("names every unknown parameter", async () => {
     await expect(make("refused", mount, { parameters: { b: "1", a: "2" } })).rejects.toThrow(/unknown: b, a/);
+  });
+
+  it("refuses ten thousand of them in a message that gets through", async () => {
+    const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`parameter-${index}-${"x".repeat(60)}`, "ü"]));
+    const error = ConnectError.from(await make("refused", mount, { parameters: many }).catch((reason: unknown) => reason));
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(error.rawMessage).toMatch(/unknown: parameter-0-x+ … .* and 9995 more\. docs\/csi.md/);
+    expect(Buffer.byteLength(error.rawMessage)).toBeLessThan(2048);
   });
 
   it("takes any name, and keeps it", async () => {
@@ -235,7 +245,7 @@ describe("lists and capacity", () => {
     expect(await codeOf(driver.controller.listVolumes({ maxEntries: -1 }))).toBe("InvalidArgument");
     const all = await driver.controller.getCapacity({});
     expect(all.availableCapacity).toBeGreaterThan(0n);
-    expect(all.maximumVolumeSize).toBe(all.availableCapacity);
+    expect(all.maximumVolumeSize).toBeLessThan(all.availableCapacity);
     expect((await driver.controller.getCapacity({ parameters: { "hostLabel.zone": "none" } })).availableCapacity).toBe(0n);
     for (const volumeId of ids) await driver.controller.deleteVolume({ volumeId });
   });
@@ -267,12 +277,34 @@ it("a caller's deadline ends its waiting, not the work", async () => {
   await driver.controller.deleteVolume({ volumeId: await make("late") });
 });
 
+it("grows within its pool: more than that is OUT_OF_RANGE, more than there is room for RESOURCE_EXHAUSTED", async () => {
+  const volumeId = await make("growing");
+  const grow = (requiredBytes: bigint): Promise<string> => codeOf(driver.controller.controllerExpandVolume({ volumeId, capacityRange: { requiredBytes } }));
+  expect(await grow(2n ** 63n - 1n)).toBe("OutOfRange");
+  expect(await grow(1n << 50n)).toBe("OutOfRange");
+  expect(await grow(64n << 30n)).toBe("ResourceExhausted");
+  expect(await grow(128n * mib)).toBe("Ok");
+  await driver.controller.deleteVolume({ volumeId });
+});
+
+it("logs a refusal in one line with its reason, and no stack", async () => {
+  lines.length = 0;
+  expect(await codeOf(driver.controller.controllerGetVolume({ volumeId: "csi-gone" }))).toBe("NotFound");
+  expect(await codeOf(driver.controller.controllerGetVolume({ volumeId: "no id" }))).toBe("NotFound");
+  expect(await codeOf(make("refused", mount, { capacityRange: { requiredBytes: -1n } }))).toBe("OutOfRange");
+  const refusals = lines.map((line) => JSON.parse(line) as Record<string, unknown>).filter(({ msg }) => msg === "call refused");
+  expect(refusals).toMatchObject([{ reason: "not_found", level: 30 }, { reason: "not_found", level: 30 }, { reason: "out_of_range", level: 30 }]);
+  expect(refusals[0]!["error"]).toBe("GetVolume: volumes/csi-gone does not exist");
+  expect(lines.join("")).not.toContain("stack");
+});
+
 it("logs no secret, no parameter and no mount flag", async () => {
   const secrets = { token: "s3cr3t-of-the-claim" };
   const flags = mountCapability("ext4", "SINGLE_NODE_WRITER", ["password=s3cr3t-flag"]);
   lines.length = 0;
   expect(await codeOf(make("hush", flags, { secrets, parameters: { ...parameters, "s3cr3t-key": "s3cr3t-value" } }))).toBe("InvalidArgument");
-  const volumeId = await make("hush", mount, { secrets });
+  expect(await codeOf(make("hush", mount, { secrets }))).toBe("InvalidArgument");
+  const volumeId = await make("hush");
   await driver.controller.deleteVolume({ volumeId, secrets });
   const log = lines.join("");
   expect(log).toContain("hush");

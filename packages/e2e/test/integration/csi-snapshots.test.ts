@@ -165,6 +165,60 @@ it("the metadata of snapshots tells which blocks hold data, and which changed", 
   await removeVolume(volumeId);
 });
 
+it("a copy has the filesystem of its source where the class names none, with the mount options that are asked for", async () => {
+  const source = await make("source", undefined, { volumeCapabilities: [mountCapability("xfs")], capacityRange: { requiredBytes: 512n * mib } });
+  const { snapshot } = await driver.controller.createSnapshot({ name: "snap", sourceVolumeId: source.volumeId });
+  const noatime = [mountCapability("", "SINGLE_NODE_WRITER", ["noatime"])];
+  const copies = [
+    await make("restored", ["snapshot", snapshot!.snapshotId]),
+    await make("cloned", ["volume", source.volumeId], { volumeCapabilities: noatime }),
+  ];
+  const filesystems = await Promise.all(copies.map(async ({ volumeId }) => (await system.volumes.getVolume({ name: `volumes/${volumeId}` })).volume!.filesystem));
+  expect(filesystems).toMatchObject([{ type: "xfs", mountOptions: [] }, { type: "xfs", mountOptions: ["noatime"] }]);
+  expect(await codeOf(make("other", ["snapshot", snapshot!.snapshotId], { volumeCapabilities: [mountCapability("ext4")] }))).toBe("InvalidArgument");
+  await removeSnapshot(snapshot!.snapshotId);
+  for (const { volumeId } of [...copies, source]) await removeVolume(volumeId);
+});
+
+it("backup software reads a filesystem's snapshot as raw block: the bytes that the ranges name, and never formatted", async () => {
+  const source = await make("files", undefined, { parameters: { sparse: "true" } });
+  const signal = new AbortController().signal;
+  const take = system.controlPlane.world.executor("hst_take");
+  const publish = async (volumeId: string, volumeCapability: csi.VolumeCapability): Promise<string> => {
+    await driver.controller.controllerPublishVolume({ volumeId, nodeId: "hst_take", volumeCapability });
+    await driver.node.nodeStageVolume({ volumeId, stagingTargetPath: `/mnt/${volumeId}`, volumeCapability });
+    return (await system.volumes.getVolume({ name: `volumes/${volumeId}` })).volume!.attachments[0]!.device;
+  };
+  const bytes = async (path: string): Promise<Buffer> => {
+    const [answer] = await take.files([{ op: "read", path }], { signal });
+    return Buffer.from(answer?.text ?? "");
+  };
+  const original = await publish(source.volumeId, mountCapability());
+  const { snapshot } = await driver.controller.createSnapshot({ name: "snap", sourceVolumeId: source.volumeId });
+  const ranges = await blocksOf(driver.metadata.getMetadataAllocated({ snapshotId: snapshot!.snapshotId }));
+  expect(ranges.length).toBeGreaterThan(0);
+  const before = await bytes(original);
+
+  const raw = [blockCapability()];
+  for (const copyMode of ["clone", "full"]) {
+    const { volumeId } = await make(copyMode, ["snapshot", snapshot!.snapshotId], { volumeCapabilities: raw, parameters: { copyMode } });
+    const copy = await bytes(await publish(volumeId, blockCapability()));
+    for (const [offset, size] of ranges) {
+      const [from, to] = [Number(offset), Number(offset! + size!)];
+      expect(copy.subarray(from, to).equals(before.subarray(from, to))).toBe(true);
+    }
+    await driver.node.nodeUnstageVolume({ volumeId, stagingTargetPath: `/mnt/${volumeId}` });
+    await driver.controller.controllerUnpublishVolume({ volumeId });
+    // What a raw disk holds nobody knows: it never becomes a filesystem's volume.
+    expect(await codeOf(make("back", ["volume", volumeId]))).toBe("InvalidArgument");
+    await removeVolume(volumeId);
+  }
+  await removeSnapshot(snapshot!.snapshotId);
+  await driver.node.nodeUnstageVolume({ volumeId: source.volumeId, stagingTargetPath: `/mnt/${source.volumeId}` });
+  await driver.controller.controllerUnpublishVolume({ volumeId: source.volumeId });
+  await removeVolume(source.volumeId);
+});
+
 it("offers exactly what the control plane says it has", async () => {
   const { features } = await system.service.getServerInfo({});
   const { capabilities } = await driver.identity.getPluginCapabilities({});
