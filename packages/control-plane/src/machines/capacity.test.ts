@@ -35,7 +35,7 @@ function pool(spaces: Readonly<Record<string, DatasetSpace>>, over: { health?: s
   return { name: "tank", facts: over.missing === true ? undefined : facts, layout: { stripes: [], ashift: 12 }, spaces: new Map(Object.entries(spaces)) };
 }
 
-const ref = (over: Partial<PoolRef> = {}): PoolRef => ({ name: "tank", parentDataset: "tank/zfsilo", ...over });
+const ref = (over: Partial<PoolRef> = {}): PoolRef => ({ name: "tank", parentDataset: "tank/zfsilo", overcommitRatio: 1, ...over });
 const promised = (capacity: bigint, parent = "tank/zfsilo", volumes = 1): Commitment => ({ hostId, parent, volumes, bytes: capacity });
 
 function only(pools: readonly PoolRef[], look: PoolLook, commitments: readonly Commitment[] = [], underway: readonly Underway[] = []): ParentCapacity {
@@ -88,8 +88,30 @@ describe("space under a parent dataset", () => {
     const parents = parentCapacities({ id: hostId, pools: refs }, [look], commitments);
     // tank/a by itself: 90 - 10. tank/b by itself: 2 * 90 - 150. The pool: 2 * 100 - 180.
     expect(parents.map(({ committableBytes }) => committableBytes)).toEqual([20n * GiB, 20n * GiB]);
-    expect(creatableInAll(parents, sparse)).toBe(20n * GiB);
-    expect(creatableInAll(parentCapacities({ id: hostId, pools: refs }, [look], []), thick)).toBe(80n * GiB);
+    expect(creatableInAll([parents], sparse)).toBe(20n * GiB);
+    expect(creatableInAll([parentCapacities({ id: hostId, pools: refs }, [look], [])], thick)).toBe(80n * GiB);
+  });
+
+  it("is shared by the hosts of a pool, which count it once", () => {
+    const look = pool({ tank: space(100n * GiB, 0n) });
+    const other = parseHostId("hst_again");
+    const commitments = [promised(30n * GiB), { ...promised(20n * GiB), hostId: other }];
+    const hosts = [hostId, other].map((id) => parentCapacities({ id, pools: [ref()] }, [look], commitments));
+    expect(creatableInAll(hosts, sparse)).toBe(50n * GiB);
+    expect(creatableInAll(hosts, thick)).toBe(50n * GiB);
+    const own = { ...look, facts: { ...look.facts!, guid: "2" } };
+    const apart = [hosts[0]!, parentCapacities({ id: other, pools: [ref()] }, [own], commitments)];
+    expect(creatableInAll(apart, sparse)).toBe(150n * GiB);
+  });
+
+  it("is promised ten times over to sparse volumes where nobody said otherwise, and once to thick ones", () => {
+    const { overcommitRatio: _said, ...unsaid } = ref();
+    const parent = only([unsaid], pool({ tank: space(10n * GiB, 0n) }), [promised(90n * GiB)]);
+    expect(parent).toMatchObject({ overcommitRatio: 10, committableBytes: 10n * GiB });
+    expect(creatableBytes(parent, sparse)).toBe(10n * GiB);
+    const fresh = only([unsaid], pool({ tank: space(10n * GiB, 0n) }));
+    expect(creatableBytes(fresh, sparse)).toBe(100n * GiB);
+    expect(creatableBytes(fresh, thick)).toBe(10n * GiB);
   });
 
   it("counts what is being made and shows nowhere yet", () => {

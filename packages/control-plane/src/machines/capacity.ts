@@ -29,9 +29,21 @@ export interface ParentCapacity {
   readonly committedBytes: bigint;
   readonly committableBytes: bigint;
   /** What the pool has for all its parent datasets together. */
-  readonly inPool: { readonly availableBytes: bigint; readonly committableBytes: bigint };
+  readonly inPool: PoolCapacity;
   readonly layout: PoolLook["layout"];
 }
+
+export interface PoolCapacity {
+  /** The same wherever the pool is looked at from; empty when it is not imported. */
+  readonly guid: string;
+  readonly availableBytes: bigint;
+  /** What may be promised in all. */
+  readonly promisableBytes: bigint;
+  readonly promisedBytes: bigint;
+}
+
+/** Of a pool whose entry says none. Decision 42: sparse volumes are made because they will not all be full. */
+export const defaultOvercommitRatio = 10;
 
 /** A volume that is being made and that no row or pool may show yet. */
 export interface Underway {
@@ -62,11 +74,11 @@ export function parentCapacities(
     const usable = (look.spaces.get(look.name)?.availableBytes ?? 0n) + parts.reduce((sum, { usedBytes }) => sum + usedBytes, 0n);
     const ratio = Math.max(...parts.map(({ overcommitRatio }) => overcommitRatio));
     const promised = sum(onHost.filter(within).map(({ bytes }) => bytes)) + sum(begun.map(({ capacityBytes }) => capacityBytes));
-    const inPool = { availableBytes: free, committableBytes: atLeastZero(times(ratio, usable) - promised) };
+    const inPool = { guid: look.facts?.guid ?? "", availableBytes: free, promisableBytes: times(ratio, usable), promisedBytes: promised };
     return parts.map((part) => ({
       ...part,
       inPool,
-      committableBytes: atLeastZero(least(part.committableBytes, inPool.committableBytes)),
+      committableBytes: atLeastZero(least(part.committableBytes, inPool.promisableBytes - promised)),
     }));
   });
 }
@@ -87,7 +99,7 @@ function parentSpace(
   const quotas = [ref.quotaBytes ?? 0n, own?.quotaBytes ?? 0n].filter((quota) => quota > 0n);
   const quotaBytes = quotas.length === 0 ? 0n : quotas.reduce(least);
   const quotaLeft = quotaBytes === 0n ? free : quotaBytes - usedBytes;
-  const overcommitRatio = ref.overcommitRatio ?? 1;
+  const overcommitRatio = ref.overcommitRatio ?? defaultOvercommitRatio;
   const committedBytes = (here?.bytes ?? 0n) + sum(begun.map(({ capacityBytes }) => capacityBytes));
   const left = atLeastZero(least(free, quotaLeft));
   return {
@@ -137,18 +149,31 @@ export function largestVolume(parent: ParentCapacity, { sparse, volblocksize }: 
   return least(promised, largestThickVolume(parent.availableBytes - poolMetadataBytes, unit, blocks, parent.layout));
 }
 
-/** Together, where parents of one pool share its space. */
-export function creatableInAll(parents: readonly ParentCapacity[], shape: VolumeShape): bigint {
-  const pools = [...new Set(parents.map(({ pool }) => pool))];
-  return sum(
-    pools.map((name) => {
+/** Parents of one host. */
+export type HostParents = readonly ParentCapacity[];
+
+/** Together: parents of one pool share its space, also where two hosts have that pool. */
+export function creatableInAll(hosts: readonly HostParents[], shape: VolumeShape): bigint {
+  const pools = new Map<string, HostParents[]>();
+  for (const [index, parents] of hosts.entries()) {
+    for (const name of new Set(parents.map(({ pool }) => pool))) {
       const group = parents.filter(({ pool }) => pool === name);
-      const each = sum(group.map((parent) => creatableBytes(parent, shape)));
-      const { availableBytes, committableBytes } = group[0]?.inPool ?? { availableBytes: 0n, committableBytes: 0n };
-      const together = least(each, committableBytes);
-      return shape.sparse ? together : least(together, availableBytes);
-    }),
-  );
+      const guid = group[0]?.inPool.guid ?? "";
+      const key = guid === "" ? `${index} ${name}` : guid;
+      pools.set(key, [...(pools.get(key) ?? []), group]);
+    }
+  }
+  return sum([...pools.values()].map((groups) => creatableInPool(groups, shape)));
+}
+
+/** `groups`: the parents of one pool, by host. */
+function creatableInPool(groups: readonly HostParents[], shape: VolumeShape): bigint {
+  const each = sum(groups.flat().map((parent) => creatableBytes(parent, shape)));
+  const views = groups.flatMap(([first]) => first?.inPool ?? []);
+  const promisable = views.map(({ promisableBytes }) => promisableBytes).reduce(most, 0n);
+  const together = least(each, atLeastZero(promisable - sum(views.map(({ promisedBytes }) => promisedBytes))));
+  // Looked at twice, the free space may have changed in between.
+  return shape.sparse ? together : least(together, views.map(({ availableBytes }) => availableBytes).reduce(least));
 }
 
 function sum(values: readonly bigint[]): bigint {
@@ -161,6 +186,10 @@ export function times(ratio: number, bytes: bigint): bigint {
 
 function least(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
+}
+
+function most(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }
 
 function atLeastZero(value: bigint): bigint {

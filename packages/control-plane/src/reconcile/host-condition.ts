@@ -2,6 +2,7 @@ import { errorChain } from "@zfsilo/lib";
 import type { ConditionRecord, HostRecord } from "../store/model.ts";
 import type { HostStore } from "../store/stores.ts";
 import type { Observation } from "./observation.ts";
+import { shortPools } from "./pool-short.ts";
 
 type Found = Pick<ConditionRecord, "reason" | "message">;
 
@@ -23,15 +24,18 @@ export function hostCondition(host: HostRecord, seen: Observation): Found | unde
     const reason = failure.kind === "unreachable" ? "HOST_UNREACHABLE" : "HOST_UNREADABLE";
     return { reason, message: errorChain(failure.error) };
   }
-  const pools = seen.targets.get(host.id)?.pools ?? new Map<string, never>();
+  const target = seen.targets.get(host.id);
+  const pools = target?.pools ?? new Map<string, never>();
   const suspended = [...pools].filter(([, view]) => view === "suspended").map(([name]) => name);
   if (suspended.length > 0) return { reason: "POOL_SUSPENDED", message: `I/O is suspended on ${suspended.join(", ")}` };
   const missing = [...pools].filter(([, view]) => view === "not_imported").map(([name]) => name);
   if (missing.length > 0) return { reason: "POOL_NOT_IMPORTED", message: `not imported: ${missing.join(", ")}` };
-  return undefined;
+  const short = target === undefined ? [] : shortPools(target);
+  return short.length > 0 ? { reason: "POOL_SHORT", message: short.join("; ") } : undefined;
 }
 
 function isSame(had: ConditionRecord | undefined, found: Found | undefined): boolean {
   if (had?.reason !== found?.reason) return false;
-  return found === undefined || found.reason.startsWith("HOST_") || had?.message === found.message;
+  // The numbers of a pool that runs short change with every write.
+  return found === undefined || found.reason.startsWith("HOST_") || found.reason === "POOL_SHORT" || had?.message === found.message;
 }

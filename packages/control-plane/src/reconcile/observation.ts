@@ -5,6 +5,8 @@ import type { HostId } from "@zfsilo/lib";
 export interface TargetView {
   /** By pool name, for the pools that were looked at. */
   readonly pools: ReadonlyMap<string, PoolView>;
+  /** Raw size by pool name, of the pools that were read. A look at one volume leaves them out. */
+  readonly poolBytes: ReadonlyMap<string, bigint>;
   /** By full name; of the pools that were read. A look at one volume leaves them out. */
   readonly snapshots: ReadonlyMap<string, ZfsSnapshot>;
   /** By volume handle. */

@@ -79,7 +79,8 @@ class Views implements Observation {
 /** zpool first: `zfs` waits for ever on a pool whose I/O is suspended, zpool answers (zpool-list(8), zfs 2.1). */
 async function observeTarget({ zfs, lio, snapshots }: Machine, host: HostRecord, signal: AbortSignal): Promise<TargetView> {
   const exports = lio.listExports({ signal });
-  const pools = zfs.listPools({ signal }).then((imported) =>
+  const listed = zfs.listPools({ signal });
+  const pools = listed.then((imported) =>
     Promise.all(
       [...new Set(host.pools.map(({ name }) => name))].map(async (name): Promise<readonly [string, PoolView]> => {
         const pool = imported.find((candidate) => candidate.name === name);
@@ -100,6 +101,7 @@ async function observeTarget({ zfs, lio, snapshots }: Machine, host: HostRecord,
   );
   return {
     pools: new Map(views),
+    poolBytes: new Map((await listed).map(({ name, sizeBytes }) => [name, sizeBytes])),
     snapshots: new Map(taken.flat().map((one) => [one.name, one])),
     exports: new Map(found.map((one) => [one.handle, one])),
   };
@@ -113,6 +115,7 @@ async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, signal
   const [view, lioExport] = await Promise.all([pools, found]);
   return {
     pools: new Map([[volume.pool, view]]),
+    poolBytes: new Map(),
     snapshots: new Map(),
     exports: new Map(lioExport === undefined ? [] : [[volume.handle, lioExport]]),
   };

@@ -10,7 +10,7 @@ import {
 } from "@zfsilo/api";
 import { parseDatasetName, parsePoolName, parseZfsOptions } from "@zfsilo/host";
 import { invalidField, within, type Logger } from "@zfsilo/lib";
-import { creatableBytes, creatableInAll, largestVolume, parentCapacities, type VolumeShape } from "../machines/capacity.ts";
+import { creatableBytes, creatableInAll, largestVolume, parentCapacities, type HostParents, type VolumeShape } from "../machines/capacity.ts";
 import type { HostRecord, PoolRef } from "../store/model.ts";
 import type { Commitment, HostStore, VolumeStore } from "../store/stores.ts";
 import { checkLabels } from "./field.ts";
@@ -44,7 +44,7 @@ export function service(deps: ServiceDeps): ServiceImpl<typeof Service> {
       const pools = found.flatMap((one) => one.pools);
       return create(GetCapacityResponseSchema, {
         pools,
-        availableBytes: found.reduce((sum, one) => sum + one.availableBytes, 0n),
+        availableBytes: creatableInAll(found.map(({ parents }) => parents), asked.shape),
         maximumVolumeBytes: pools.reduce((most, { maximumVolumeBytes: bytes }) => (bytes > most ? bytes : most), 0n),
       });
     },
@@ -81,7 +81,8 @@ function hasLabels({ labels }: HostRecord, wanted: Readonly<Record<string, strin
 
 interface HostCapacity {
   readonly pools: readonly PoolCapacity[];
-  readonly availableBytes: bigint;
+  /** What could be looked at. */
+  readonly parents: HostParents;
 }
 
 /** One host that does not answer must not hide the space of the others. */
@@ -109,13 +110,13 @@ async function capacityOf(
         maximumVolumeBytes: largestVolume(parent, shape),
       }),
     );
-    return { pools, availableBytes: creatableInAll(parents, shape) };
+    return { pools, parents };
   } catch (error) {
     signal.throwIfAborted();
     deps.log.warn({ err: error, host: host.id }, "capacity could not be read");
     const pools = host.pools
       .filter(wants)
       .map(({ name: pool, parentDataset }) => create(PoolCapacitySchema, { host: name, pool, parentDataset, health: "UNREACHABLE" }));
-    return { pools, availableBytes: 0n };
+    return { pools, parents: [] };
   }
 }

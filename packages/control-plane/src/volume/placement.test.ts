@@ -21,7 +21,7 @@ function capacity(over: Partial<ParentCapacity> = {}): ParentCapacity {
     volumes: 0,
     committedBytes: 0n,
     committableBytes,
-    inPool: { availableBytes, committableBytes },
+    inPool: { guid: "1", availableBytes, promisableBytes: committableBytes, promisedBytes: 0n },
     layout: { stripes: [], ashift: 12 },
     ...over,
   };

@@ -76,8 +76,10 @@ describe("placement", () => {
     expect(placeOf(await made("vol_b"))).toContain("hosts/c");
   });
 
+  const promisedOnce = { pools: [{ name: "tank", overcommitRatio: 1 }] };
+
   it("does not promise the same space to calls that come at once", async () => {
-    service = await runningService({ hosts: [target("a"), target("b")] });
+    service = await runningService({ hosts: [target("a", promisedOnce), target("b", promisedOnce)] });
     const size = { capacityBytes: `${20 * GiB}` };
     const answers = await Promise.allSettled(Array.from({ length: 10 }, (_, i) => made(`vol_${i}`, size)));
     const placed = answers.flatMap((answer) => (answer.status === "fulfilled" ? [placeOf(answer.value)] : []));
@@ -88,7 +90,7 @@ describe("placement", () => {
   });
 
   it("promises no more than the ratio of a pool that is named, nor lets volumes grow beyond it", async () => {
-    service = await runningService({ hosts: [target("a"), target("b", { pools: [{ name: "tank", overcommitRatio: 2 }] })] });
+    service = await runningService({ hosts: [target("a", promisedOnce), target("b", { pools: [{ name: "tank", overcommitRatio: 2 }] })] });
     for (const host of ["hosts/a", "hosts/b"]) await made(`vol_${host.at(-1) ?? ""}`, { host, capacityBytes: `${60 * GiB}` });
     await expect(made("vol_x", { host: "hosts/a", capacityBytes: `${10 * GiB}` })).rejects.toThrow("resource_exhausted");
     await expect(made("vol_x", { host: "hosts/a", capacityBytes: `${10 * GiB}`, sparse: false })).rejects.toThrow("resource_exhausted");
@@ -102,7 +104,7 @@ describe("placement", () => {
 
   it.each([
     ["thick", { sparse: false }, {}],
-    ["sparse", { sparse: true }, {}],
+    ["sparse", { sparse: true }, { overcommitRatio: 1 }],
     ["thick under a quota", { sparse: false }, { quotaBytes: 10 * GiB }],
     ["thick in small blocks", { sparse: false, zfsOptions: { volblocksize: "512" } }, {}],
   ])("fits what GetCapacity answered: %s", async (_what, fields, pool) => {

@@ -17,7 +17,7 @@ describe("pools", () => {
     const before = await poolNamed("hosts/give/pools/tank");
     expect(before).toMatchObject({ health: "ONLINE", sizeBytes: `${64 * GiB}`, vdev: { name: "tank", state: "ONLINE", children: [{ name: "vdb" }] } });
     expect(before["condition"]).toBeUndefined();
-    expect(before["parentDatasets"]).toMatchObject([{ dataset: "tank/zfsilo", overcommitRatio: 1 }]);
+    expect(before["parentDatasets"]).toMatchObject([{ dataset: "tank/zfsilo", overcommitRatio: 10 }]);
     await service.volume("vol_a", "initial", { capacityBytes: `${GiB}` });
     await service.volume("vol_b", "initial", { capacityBytes: `${2 * GiB}`, sparse: false });
     const [parent] = (await poolNamed("hosts/give/pools/tank"))["parentDatasets"] as Json[];
@@ -52,6 +52,20 @@ describe("pools", () => {
     const { pools: listed } = await service.call("PoolService/ListPools", { parent: "hosts/give" });
     expect(listed).toMatchObject([{ name: "hosts/give/pools/flash" }, { name: "hosts/give/pools/tank", parentDatasets: [{}, { quotaBytes: `${10 * GiB}`, overcommitRatio: 3 }] }]);
     await expect(service.call("PoolService/GetPool", { name: "hosts/give/pools/none" })).rejects.toThrow("not_found");
+  });
+
+  it("that run short of what they promised are told by their host, until there is room again", async () => {
+    service = await runningService();
+    const condition = async (): Promise<unknown> => {
+      await service.call("VolumeService/SyncVolumes", {});
+      return ((await service.call("HostService/GetHost", { name: "hosts/give" }))["host"] as Json)["condition"];
+    };
+    await service.volume("sparse", "initial", { capacityBytes: `${30 * GiB}`, sparse: true });
+    expect(await condition()).toBeUndefined();
+    await service.volume("thick", "initial", { capacityBytes: `${56 * GiB}`, sparse: false });
+    expect(await condition()).toMatchObject({ reason: "POOL_SHORT", message: expect.stringMatching(/^tank has [\d.]+ GiB left, and its sparse volumes may still write 30\.0 GiB$/) as string });
+    await service.call("VolumeService/DeleteVolume", { name: "volumes/sparse" });
+    expect(await condition()).toBeUndefined();
   });
 
   it("get their quota when the parent is made, and when the record changes", async () => {

@@ -1,44 +1,57 @@
-import { create } from "@bufbuild/protobuf";
-import { csi } from "@zfsilo/api";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { csi, type GetCapacityRequestSchema } from "@zfsilo/api";
+import { StorageError } from "@zfsilo/lib";
 import { parseCapabilities } from "../capability.ts";
+import { smallestSize } from "../capacity-range.ts";
 import type { ControlPlane } from "../control-plane.ts";
+import { controlPlaneError } from "../control-plane-error.ts";
 import { hostName } from "../names.ts";
-import { parseParameters, type VolumeParameters } from "./parameters.ts";
+import { defaultFsType } from "./create-volume.ts";
+import { parseParameters } from "./parameters.ts";
 
-/** Space for new volumes of one class: all pools together, and the one with most for a single volume. */
+/**
+ * Space for new volumes of one class, as CreateVolume with the same parameters finds it: in all places that the class allows,
+ * and for a single volume. Scheduler and provisioner ask for each class, so a class of sparse volumes gets what may be promised.
+ */
 export async function getCapacity(
   controlPlane: ControlPlane,
   request: csi.GetCapacityRequest,
   signal: AbortSignal,
 ): Promise<csi.GetCapacityResponse> {
-  if (request.volumeCapabilities.length > 0) parseCapabilities(request.volumeCapabilities);
-  const parameters = parseParameters(request.parameters, {});
-  const host = parameters.host === "" ? "" : hostName(parameters.host);
-  const [{ pools }, eligible] = await Promise.all([
-    controlPlane.server.getCapacity({ host, pool: parameters.pool }, { signal }),
-    labelledHosts(controlPlane, parameters, signal),
-  ]);
-  const sizes = pools.filter((pool) => eligible?.has(pool.host) ?? true).map(({ availableBytes }) => availableBytes);
+  const use = request.volumeCapabilities.length === 0 ? undefined : parseCapabilities(request.volumeCapabilities)[0];
+  const { host, pool, sparse, zfsOptions, hostLabels } = parseParameters(request.parameters, {});
+  const blockSize = zfsOptions["volblocksize"];
+  const smallest = smallestSize(blockSize, use?.kind === "filesystem" ? use.fsType || defaultFsType : "");
+  const asked = { host: host === "" ? "" : hostName(host), pool, sparse, hostLabels, volblocksizeBytes: blockBytes(blockSize) };
+  const { availableBytes, maximumVolumeBytes } = await ask(controlPlane, asked, signal);
+  // Where not even the smallest fits nothing does.
+  const fits = maximumVolumeBytes >= smallest;
   return create(csi.GetCapacityResponseSchema, {
-    availableCapacity: sizes.reduce((sum, size) => sum + size, 0n),
-    maximumVolumeSize: sizes.reduce((most, size) => (size > most ? size : most), 0n),
+    availableCapacity: fits ? availableBytes : 0n,
+    maximumVolumeSize: fits ? maximumVolumeBytes : 0n,
+    minimumVolumeSize: smallest,
   });
 }
 
-/** Names of the hosts that have all labels; undefined when none is asked for. */
-async function labelledHosts(
-  { hosts }: ControlPlane,
-  { hostLabels }: VolumeParameters,
+async function ask(
+  { server }: ControlPlane,
+  asked: MessageInitShape<typeof GetCapacityRequestSchema>,
   signal: AbortSignal,
-): Promise<ReadonlySet<string> | undefined> {
-  const labels = Object.entries(hostLabels);
-  if (labels.length === 0) return undefined;
-  const names = new Set<string>();
-  let pageToken = "";
-  do {
-    const page = await hosts.listHosts({ pageSize: 1000, pageToken }, { signal });
-    for (const host of page.hosts) if (labels.every(([key, value]) => host.labels[key] === value)) names.add(host.name);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== "");
-  return names;
+): Promise<{ readonly availableBytes: bigint; readonly maximumVolumeBytes: bigint }> {
+  try {
+    return await server.getCapacity(asked, { signal });
+  } catch (error) {
+    // A host or pool that the class names and that is not there.
+    const answer = controlPlaneError(error);
+    const isAboutPlace = answer !== undefined && (answer.code === Code.NotFound || ["host", "pool"].includes(answer.field));
+    if (!isAboutPlace) throw error;
+    throw new StorageError("invalid_argument", `parameters: ${answer.message}`, { cause: error, hint: answer.hint });
+  }
+}
+
+function blockBytes(blockSize: string | undefined): bigint {
+  if (blockSize === undefined) return 0n;
+  if (/^\d{1,7}$/.test(blockSize)) return BigInt(blockSize);
+  throw new StorageError("invalid_argument", 'parameters["zfs.volblocksize"]: is not a size in bytes');
 }

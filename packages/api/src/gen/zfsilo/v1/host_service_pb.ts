@@ -354,8 +354,8 @@ export type Pool = Message<"zfsilo.v1.Pool"> & {
   quotaBytes?: bigint | undefined;
 
   /**
-   * How much capacity may be promised under it, as a multiple of the space that can be used there; default 1, at which every volume
-   * can be filled. From 0.1 to 1000, with up to three decimals. See docs/pools.md.
+   * How much capacity may be promised under it, as a multiple of the space that can be used there; default 10. At 1
+   * every volume can be filled. From 0.1 to 1000, with up to three decimals. See docs/pools.md.
    *
    * @generated from field: double overcommit_ratio = 4;
    */

@@ -82,7 +82,7 @@ export type GetCapacityResponse = Message<"zfsilo.v1.GetCapacityResponse"> & {
   pools: PoolCapacity[];
 
   /**
-   * How much could be created in all those places that can be read; space that several parent datasets share counts once.
+   * How much could be created in all those places that can be read; space that several parent datasets or hosts share counts once.
    *
    * @generated from field: int64 available_bytes = 2;
    */
@@ -124,8 +124,8 @@ export type PoolCapacity = Message<"zfsilo.v1.PoolCapacity"> & {
   pool: string;
 
   /**
-   * How much could be created here: for thick volumes the space that is free and promised to nobody, for sparse volumes what may
-   * still be promised under the over-commit ratio. 0 where nothing can be created.
+   * How much could be created here: for thick volumes the space that is free, for sparse volumes what may still be promised under
+   * the over-commit ratio, which thick ones keep to as well. 0 where nothing can be created.
    *
    * @generated from field: int64 available_bytes = 3;
    */
