@@ -1,4 +1,4 @@
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { csi, type Volume } from "@zfsilo/api";
 import { StorageError } from "@zfsilo/lib";
@@ -14,12 +14,27 @@ export async function listVolumes(
   request: csi.ListVolumesRequest,
   signal: AbortSignal,
 ): Promise<csi.ListVolumesResponse> {
-  const page = { pageSize: pageSize(request.maxEntries), pageToken: request.startingToken };
-  const found = await withToken(() => volumes.listVolumes(page, { signal }));
-  return create(csi.ListVolumesResponseSchema, {
-    entries: found.volumes.map((volume) => ({ volume: volumeToCsi(volume), status: statusOf(volume) })),
-    nextToken: found.nextPageToken,
+  return pageThatFits(csi.ListVolumesResponseSchema, pageSize(request.maxEntries), async (size) => {
+    const found = await withToken(() => volumes.listVolumes({ pageSize: size, pageToken: request.startingToken }, { signal }));
+    return create(csi.ListVolumesResponseSchema, {
+      entries: found.volumes.map((volume) => ({ volume: volumeToCsi(volume), status: statusOf(volume) })),
+      nextToken: found.nextPageToken,
+    });
   });
+}
+
+/** grpc-go and grpc-js take 4 MiB unless they are told otherwise, and the sidecars are not. */
+const maxAnswerBytes = 3 << 20;
+
+/** Asks for ever fewer entries until the answer is one that every client takes; `max_entries` is a maximum. */
+export async function pageThatFits<D extends DescMessage>(
+  schema: D,
+  size: number,
+  read: (size: number) => Promise<MessageShape<D>>,
+): Promise<MessageShape<D>> {
+  const answer = await read(size);
+  if (size <= 1 || toBinary(schema, answer).length <= maxAnswerBytes) return answer;
+  return pageThatFits(schema, Math.ceil(size / 4), read);
 }
 
 export function statusOf(volume: Volume): { publishedNodeIds: string[]; volumeCondition: csi.VolumeCondition } {
