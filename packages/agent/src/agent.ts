@@ -24,8 +24,8 @@ export interface AgentOptions {
   readonly controlPlane: string;
   /** Where the agent keeps who it is. */
   readonly credentialFile: string;
-  /** Needed until the agent has enrolled. */
-  readonly joinToken?: Secret | undefined;
+  /** Needed until the agent has enrolled. A function is asked for each try, so that a token that was replaced counts. */
+  readonly joinToken?: Secret | (() => Promise<Secret | undefined>) | undefined;
   /** What the machine calls itself; in Kubernetes the node's name. Default: the host name. */
   readonly nodeName?: string | undefined;
   readonly allowedRoots?: readonly string[] | undefined;
@@ -195,7 +195,8 @@ class Agent {
       this.#foundHost(identity.host);
       return identity;
     }
-    const { joinToken, allowedRoots = defaultAllowedRoots, log } = this.#options;
+    const { joinToken: given, allowedRoots = defaultAllowedRoots, log } = this.#options;
+    const joinToken = typeof given === "function" ? await given() : given;
     if (joinToken === undefined) {
       throw new StorageError("precondition", "enrol with the control plane: there is neither a credential nor a join token", {
         hint: "Make a join token with HostService.CreateJoinToken, and give it to the agent.",

@@ -53,7 +53,7 @@ export async function parseAgentConfig(env: Environment, args: readonly string[]
   return {
     controlPlane: data.ZFSILO_CONTROL_PLANE,
     credentialFile: data.ZFSILO_AGENT_CREDENTIAL_FILE,
-    joinToken: await joinToken(data),
+    joinToken: await joinTokenOf(data),
     nodeName: data.ZFSILO_NODE_NAME,
     allowedRoots: data.ZFSILO_AGENT_ALLOWED_ROOTS,
     place: placeOf(data),
@@ -79,9 +79,15 @@ function withoutEmpty(env: Environment): Record<string, string> {
   return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined && entry[1] !== ""));
 }
 
-async function joinToken({ ZFSILO_JOIN_TOKEN: text, ZFSILO_JOIN_TOKEN_FILE: name }: z.infer<typeof schema>): Promise<Secret | undefined> {
+async function joinTokenOf({ ZFSILO_JOIN_TOKEN: text, ZFSILO_JOIN_TOKEN_FILE: name }: z.infer<typeof schema>): Promise<AgentOptions["joinToken"]> {
   if (text !== undefined) return new Secret(text);
   if (name === undefined) return undefined;
+  // A file that cannot be read is said at the start, and not in an hour.
+  await readJoinToken(name);
+  return () => readJoinToken(name);
+}
+
+async function readJoinToken(name: string): Promise<Secret | undefined> {
   try {
     return new Secret((await readFile(name, "utf8")).trim());
   } catch (error) {

@@ -27,7 +27,8 @@ import { isLoopback, parseListenAddress, refusePlaintext, type ListenAddress } f
 import { Readiness } from "./rpc/readiness.ts";
 import { snapshotService } from "./rpc/snapshot-service.ts";
 import { TlsIdentity } from "./rpc/tls.ts";
-import { loadAdminToken, Tokens } from "./rpc/tokens.ts";
+import { TokenWatch, type TokenSource } from "./rpc/token-watch.ts";
+import { loadAdminToken, readAdminToken, Tokens, type AdminToken, type KnownToken } from "./rpc/tokens.ts";
 import { volumeService } from "./rpc/volume-service.ts";
 import { loadSecretKey } from "./secret-key.ts";
 import { openStores, type Stores } from "./store/open-stores.ts";
@@ -51,6 +52,8 @@ export interface ControlPlaneOptions {
   readonly secretKey: string | undefined;
   /** SSH_AUTH_SOCK. */
   readonly sshAgentSocket: string | undefined;
+  /** Reads the tokens of the configuration again. Without it they stay as they are. */
+  readonly readTokens?: () => Promise<readonly KnownToken[]>;
   /** Another control plane has taken over the database: this one must end. */
   readonly onLeaseLost?: (error: StorageError) => void;
   /** Puts something around the journal, for tests that end the process at one of its writes. */
@@ -116,11 +119,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await operations.load();
   await seedHosts(hosts, config.hosts);
 
+  const tokens = new Tokens([admin.known, ...config.tokens]);
+  const tokenWatch = new TokenWatch(tokens, tokenSources(options, admin), log);
+
   const server = apiServer({
     tls,
     log,
     readiness,
-    tokens: new Tokens([admin.known, ...config.tokens]),
+    tokens,
     calls: metrics,
     metrics: () => metrics.collect(),
     service: { hosts, volumes, pools, log, version, clusterId, features },
@@ -190,6 +196,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       maintenance[Symbol.dispose]();
       watch[Symbol.dispose]();
       tls?.[Symbol.dispose]();
+      tokenWatch[Symbol.dispose]();
       const reconciled = reconcile.stop();
       await Promise.all([operations.stop(AbortSignal.timeout(6_000)), server.stop(7_000)]);
       await machines.close();
@@ -199,6 +206,13 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       await world.close();
     },
   };
+}
+
+function tokenSources({ config, readTokens }: ControlPlaneOptions, { file, known }: AdminToken): TokenSource[] {
+  return [
+    { name: file, known: [known], read: async () => [await readAdminToken(file)] },
+    { name: "configuration", known: config.tokens, read: readTokens ?? (() => Promise.resolve(config.tokens)) },
+  ];
 }
 
 /** Without the file's name: the readiness page is open to all. */

@@ -11,13 +11,15 @@ const stopLimitMs = 9_500;
 runProgram("zfsilo", async () => {
   const { env } = process;
   const file = env["ZFSILO_CONFIG"];
-  const config = parseConfig(env, file === undefined || file === "" ? undefined : await readConfig(file));
+  const read = async () => parseConfig(env, file === undefined || file === "" ? undefined : await readConfig(file));
+  const config = await read();
   const log = createLogger(config.logLevel);
   const controlPlane = await startControlPlane({
     config,
     log,
     secretKey: env["ZFSILO_SECRET_KEY"],
     sshAgentSocket: env["SSH_AUTH_SOCK"],
+    readTokens: async () => (await read()).tokens,
     onLeaseLost(error) {
       // At once: whatever still runs on hosts here, another process is in charge of by now.
       console.error(`zfsilo stops: ${errorChain(error)}`);

@@ -3,6 +3,8 @@ import { chmod, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createLogger } from "@zfsilo/lib";
+import { TokenWatch } from "./token-watch.ts";
 import { loadAdminToken, Tokens } from "./tokens.ts";
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
@@ -29,6 +31,31 @@ describe("tokens", () => {
 
   it("let nobody in when there are none, and the empty one never", () => {
     expect(new Tokens([]).callerOf("Bearer x")).toBeUndefined();
+  });
+});
+
+describe("tokens that change", () => {
+  const log = createLogger("silent");
+
+  it("count as soon as they are seen, and the old ones no longer", async () => {
+    let held = [{ name: "ci", sha256: sha256("first") }];
+    const fixed = [{ name: "admin", sha256: sha256("admin") }];
+    const tokens = new Tokens([...fixed, ...held]);
+    using watch = new TokenWatch(tokens, [{ name: "a", known: fixed, read: () => Promise.resolve(fixed) }, { name: "b", known: held, read: () => Promise.resolve(held) }], log, 1e6);
+    held = [{ name: "ci", sha256: sha256("second") }];
+    await watch.look();
+    expect(["first", "second", "admin"].map((token) => tokens.callerOf(`Bearer ${token}`))).toEqual([undefined, "ci", "admin"]);
+    held = [];
+    await watch.look();
+    expect(["second", "admin"].map((token) => tokens.callerOf(`Bearer ${token}`))).toEqual([undefined, "admin"]);
+  });
+
+  it("stay as they were while they cannot be read", async () => {
+    const known = [{ name: "ci", sha256: sha256("first") }];
+    const tokens = new Tokens(known);
+    using watch = new TokenWatch(tokens, [{ name: "a", known, read: () => Promise.reject(new Error("half written")) }], log, 1e6);
+    await watch.look();
+    expect(tokens.callerOf("Bearer first")).toBe("ci");
   });
 });
 

@@ -12,9 +12,14 @@ export interface KnownToken {
 
 /** Who may call. */
 export class Tokens {
-  readonly #known: readonly { readonly name: string; readonly hash: Buffer }[];
+  #known: readonly { readonly name: string; readonly hash: Buffer }[] = [];
 
   constructor(known: readonly KnownToken[]) {
+    this.replace(known);
+  }
+
+  /** From here on these may call, and no others. */
+  replace(known: readonly KnownToken[]): void {
     this.#known = known.map(({ name, sha256 }) => ({ name, hash: Buffer.from(sha256, "hex") }));
   }
 
@@ -38,9 +43,13 @@ export interface AdminToken {
 export async function loadAdminToken(dataDir: string): Promise<AdminToken> {
   const file = join(dataDir, "admin.token");
   const created = (await createPrivateFile(file, () => `${randomBytes(32).toString("base64url")}\n`)) === "created";
+  return { file, created, known: await readAdminToken(file) };
+}
+
+export async function readAdminToken(file: string): Promise<KnownToken> {
   const token = (await readPrivateFile(file)).trim();
   if (!/^\S{16,}$/.test(token)) {
     throw new StorageError("precondition", `${file} holds no token`, { hint: "Remove it: the next start makes another." });
   }
-  return { file, created, known: { name: "admin", sha256: createHash("sha256").update(token).digest("hex") } };
+  return { name: "admin", sha256: createHash("sha256").update(token).digest("hex") };
 }

@@ -52,13 +52,19 @@ async function startEmbedded(
   return startAgent({
     controlPlane: config["control-plane"],
     credentialFile: config["agent-credential-file"],
-    joinToken: tokenFile === undefined ? await ownJoinToken(controlPlane, config.nodeName, log, signal) : await readToken(tokenFile),
+    joinToken: tokenFile === undefined ? await ownJoinToken(controlPlane, config.nodeName, log, signal) : await tokenIn(tokenFile),
     nodeName: config.nodeName,
     allowedRoots: [config["agent-allowed-root"]],
     place: kind === "chroot" ? { kind, root: "/host" } : { kind },
     tls: { caFile: config["ca-file"], certFile: config["cert-file"], keyFile: config["key-file"] },
     log,
   });
+}
+
+/** One that is replaced counts at the next try. One that cannot be read is said at the start. */
+async function tokenIn(file: string): Promise<() => Promise<Secret>> {
+  await readToken(file);
+  return () => readToken(file);
 }
 
 async function readToken(file: string): Promise<Secret> {
