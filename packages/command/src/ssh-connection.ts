@@ -41,13 +41,18 @@ export class ChannelRefusedError extends Error {
   }
 }
 
+/** What stood in the way: no answer, what we log in with, or a machine that shows another host key than the known one. */
+export type SshConnectProblem = "unreachable" | "credentials" | "host_key";
+
 /** No connection came about; `hint` says what a person can do. */
 export class SshConnectError extends Error {
   readonly hint: string | undefined;
+  readonly kind: SshConnectProblem;
 
-  constructor(message: string, options: { readonly cause?: unknown; readonly hint?: string }) {
+  constructor(message: string, options: { readonly cause?: unknown; readonly hint?: string; readonly kind?: SshConnectProblem }) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "SshConnectError";
     this.hint = options.hint;
+    this.kind = options.kind ?? "unreachable";
   }
 }

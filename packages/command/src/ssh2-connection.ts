@@ -189,10 +189,12 @@ function refuseKey(known: KnownKeys, key: Buffer, target: SshTarget, port: numbe
   const file = target.knownHostsFile;
   if (verdict === "unknown") {
     return new SshConnectError(`the host key of ${name} is not known`, {
+      kind: "host_key",
       hint: `Compare ${shown} with the host's own key, then add the line ${entry} to ${file}.`,
     });
   }
   return new SshConnectError(`the host key of ${name} is ${verdict === "revoked" ? "revoked" : "not the known one"}`, {
+    kind: "host_key",
     hint: `It now shows ${shown}. Unless the host was reinstalled, another machine answers. If it is right, correct the entry in ${file}.`,
   });
 }
@@ -202,6 +204,7 @@ function describeFailure(error: unknown, target: SshTarget, port: number): SshCo
   const level = error instanceof Error && "level" in error ? error.level : undefined;
   if (level === "client-authentication" || level === "agent") {
     return new SshConnectError(`log in to ${name} as ${target.user}`, {
+      kind: "credentials",
       cause: error,
       hint: `Add our public key to the authorized_keys file of ${target.user} on the host.`,
     });
@@ -216,6 +219,6 @@ async function readText(path: string, what: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new SshConnectError(`read ${what}`, { cause: error, hint: `Make ${path} readable.` });
+    throw new SshConnectError(`read ${what}`, { kind: "credentials", cause: error, hint: `Make ${path} readable.` });
   }
 }

@@ -10,6 +10,7 @@ import { seedHosts } from "./host/seed-hosts.ts";
 import { AgentRegistry } from "./machines/agent/agent-registry.ts";
 import { enrol } from "./machines/agent/enrolment.ts";
 import { connectHost } from "./machines/connect.ts";
+import { lookAt } from "./machines/look.ts";
 import { Machines } from "./machines/machines.ts";
 import { PoolProbe } from "./machines/pool-probe.ts";
 import { HostPresence } from "./machines/presence.ts";
@@ -254,7 +255,8 @@ function metricSources({ volumes, hosts, operations }: Stores, pools: PoolProbe)
       const targets = (await hosts.all()).filter(({ roles }) => roles.includes("target"));
       const spaces = await Promise.allSettled(
         targets.map(async (host) => {
-          const found = await pools.look(host, undefined, AbortSignal.timeout(scrapeLimitMs));
+          const forEver = new AbortController().signal;
+          const found = await lookAt(host.id, forEver, ({ signal }) => pools.look(host, undefined, signal), scrapeLimitMs);
           return found.flatMap(({ name, facts, spaces }) => {
             const freeBytes = spaces.get(name)?.availableBytes ?? 0n;
             return facts === undefined ? [] : [{ host: host.id, pool: name, sizeBytes: facts.sizeBytes, freeBytes }];

@@ -1,5 +1,5 @@
-import { LocalExecutor, RecordingExecutor, SshExecutor, type Executor, type RecordedCall } from "@zfsilo/command";
-import { assertNever, StorageError, type HostId } from "@zfsilo/lib";
+import { LocalExecutor, RecordingExecutor, SshConnectError, SshExecutor, type Executor, type RecordedCall, type SshConnector, type SshTarget } from "@zfsilo/command";
+import { assertNever, type HostId } from "@zfsilo/lib";
 import type { SimWorld } from "@zfsilo/sim-host";
 import { recordCommand } from "../operation/trace.ts";
 import type { HostRecord } from "../store/model.ts";
@@ -32,7 +32,7 @@ export interface ConnectOptions {
 /** Size of each pool of a simulated target. Nothing is allocated for it. */
 const simulatedPoolBytes = 64n << 30n;
 
-/** The executor for a host's connection; everything it runs is attributed to the running step and counted. */
+/** The executor for a host's connection; everything it runs is attributed to the running step and counted. Never connects, and never throws. */
 export function connectHost(host: HostRecord, options: ConnectOptions): Executor {
   return new RecordingExecutor(executorFor(host, options), {
     maxCalls: 0,
@@ -50,15 +50,7 @@ function executorFor(host: HostRecord, { world, sshAgentSocket, agents }: Connec
     case "local":
       return new LocalExecutor(id);
     case "ssh":
-      return new SshExecutor(id, {
-        address: connection.address,
-        port: connection.port,
-        user: connection.user,
-        knownHostsFile: connection.knownHostsFile,
-        ...(connection.privateKeyFile === ""
-          ? { agentSocket: requireAgent(host, sshAgentSocket) }
-          : { privateKeyFile: connection.privateKeyFile }),
-      });
+      return new SshExecutor(id, sshTarget(connection, sshAgentSocket));
     case "agent":
       return new AgentExecutor(id, agents);
     case "simulated":
@@ -74,12 +66,20 @@ function executorFor(host: HostRecord, { world, sshAgentSocket, agents }: Connec
   }
 }
 
-function requireAgent(host: HostRecord, socket: string | undefined): string {
-  if (socket !== undefined && socket !== "") return socket;
-  throw new StorageError("precondition", `connect to hosts/${host.id}: it has no private key file and there is no ssh agent`, {
-    details: { host: `hosts/${host.id}` },
-    hint: "Set ssh.private_key_file of the host, or start the control plane with SSH_AUTH_SOCK.",
-  });
+/** Without anything to log in with each command fails, and nothing before: a host that cannot be used stops no other. */
+function sshTarget(
+  { address, port, user, knownHostsFile, privateKeyFile }: Extract<HostRecord["connection"], { kind: "ssh" }>,
+  agentSocket = "",
+): SshTarget | SshConnector {
+  if (privateKeyFile !== "") return { address, port, user, knownHostsFile, privateKeyFile };
+  if (agentSocket !== "") return { address, port, user, knownHostsFile, agentSocket };
+  return () =>
+    Promise.reject(
+      new SshConnectError("it has no private key file and there is no ssh agent", {
+        kind: "credentials",
+        hint: "Set ssh.private_key_file of the host, or start the control plane with SSH_AUTH_SOCK.",
+      }),
+    );
 }
 
 function observeCall(call: RecordedCall, observer: CommandObserver): CommandOutcome {

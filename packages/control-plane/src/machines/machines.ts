@@ -64,10 +64,10 @@ export class Machines {
     const connection = JSON.stringify([host.connection, host.allowedRoots]);
     const kept = this.#kept.get(host.id);
     if (kept?.connection === connection) return kept.machine;
-    if (kept !== undefined) void kept.machine.executor.close();
     const roots = host.allowedRoots.map((root) => parseHostPath(root, "host.allowed_roots"));
     const machine = machineOn(this.#connect(host), roots);
     this.#kept.set(host.id, { connection, machine });
+    void kept?.machine.executor.close();
     return machine;
   }
 

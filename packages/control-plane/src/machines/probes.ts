@@ -1,5 +1,7 @@
 import { checkHost, parseDatasetName, parsePoolName, parsePortal, type HostCheck } from "@zfsilo/host";
+import { errorChain, StorageError } from "@zfsilo/lib";
 import type { HostRecord } from "../store/model.ts";
+import { isUnreachable, lookAt } from "./look.ts";
 import type { Machines } from "./machines.ts";
 
 /** Looks at hosts without changing them, for CheckHost. */
@@ -10,13 +12,25 @@ export class HostProbes {
     this.#machines = machines;
   }
 
-  check(host: HostRecord, signal: AbortSignal): Promise<readonly HostCheck[]> {
+  /** A machine that cannot be reached fails one check, which says why; the others would each wait for it and say the same. */
+  async check(host: HostRecord, signal: AbortSignal): Promise<readonly HostCheck[]> {
+    const { executor } = this.#machines.of(host);
     const needs = {
       roles: host.roles,
       pools: host.pools.map(({ name, parentDataset }) => ({ name: parsePoolName(name), parent: parseDatasetName(parentDataset) })),
       portals: host.portals.map((portal) => parsePortal(portal)),
       overSsh: host.connection.kind === "ssh",
     };
-    return checkHost(this.#machines.of(host).executor, needs, { signal });
+    try {
+      await lookAt(host.id, signal, (look) => executor.run(["date", "+%s.%N"], look));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isUnreachable(error)) return [{ name: "connection", state: "failed", observed: errorChain(error), remedy: hintIn(error) }];
+    }
+    return checkHost(executor, needs, { signal });
   }
+}
+
+function hintIn(error: unknown): string {
+  return (error instanceof StorageError ? error.hint : undefined) ?? "See that the machine is up and can be reached.";
 }

@@ -234,6 +234,7 @@ export function unseen(id: HostId, { failures }: Observation): Difference[] {
   const failure = failures.get(id);
   if (failure === undefined) return [];
   const host = `hosts/${id}`;
-  if (failure.kind === "unreachable") return [{ host, reason: "HOST_UNREACHABLE", expected: "an answer", observed: "none" }];
-  return [{ host, reason: "HOST_UNREADABLE", expected: "an answer we know", observed: errorChain(failure.error) }];
+  const observed = errorChain(failure.error);
+  if (failure.kind === "unreachable") return [{ host, reason: "HOST_UNREACHABLE", expected: "an answer", observed }];
+  return [{ host, reason: "HOST_UNREADABLE", expected: "an answer we know", observed }];
 }

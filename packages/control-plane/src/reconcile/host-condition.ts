@@ -1,7 +1,7 @@
-import { errorChain } from "@zfsilo/lib";
+import { errorChain, StorageError } from "@zfsilo/lib";
 import type { ConditionRecord, HostRecord } from "../store/model.ts";
 import type { HostStore } from "../store/stores.ts";
-import type { Observation } from "./observation.ts";
+import type { HostFailure, Observation } from "./observation.ts";
 import { shortPools } from "./pool-short.ts";
 
 type Found = Pick<ConditionRecord, "reason" | "message">;
@@ -21,8 +21,7 @@ export async function recordHostConditions(hosts: HostStore, looked: readonly Ho
 export function hostCondition(host: HostRecord, seen: Observation): Found | undefined {
   const failure = seen.failures.get(host.id);
   if (failure !== undefined) {
-    const reason = failure.kind === "unreachable" ? "HOST_UNREACHABLE" : "HOST_UNREADABLE";
-    return { reason, message: errorChain(failure.error) };
+    return { reason: failureReasons[failure.kind], message: `${errorChain(failure.error)}${hintIn(failure.error)}` };
   }
   const target = seen.targets.get(host.id);
   const pools = target?.pools ?? new Map<string, never>();
@@ -32,6 +31,18 @@ export function hostCondition(host: HostRecord, seen: Observation): Found | unde
   if (missing.length > 0) return { reason: "POOL_NOT_IMPORTED", message: `not imported: ${missing.join(", ")}` };
   const short = target === undefined ? [] : shortPools(target);
   return short.length > 0 ? { reason: "POOL_SHORT", message: short.join("; ") } : undefined;
+}
+
+const failureReasons = {
+  unreachable: "HOST_UNREACHABLE",
+  unreadable: "HOST_UNREADABLE",
+  stranger: "HOST_KEY_CHANGED",
+} as const satisfies Record<HostFailure["kind"], string>;
+
+/** What a person can do about it. */
+function hintIn(error: unknown): string {
+  const hint = error instanceof StorageError ? error.hint : undefined;
+  return hint === undefined ? "" : `. ${hint}`;
 }
 
 function isSame(had: ConditionRecord | undefined, found: Found | undefined): boolean {

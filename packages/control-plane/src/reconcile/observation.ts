@@ -1,5 +1,6 @@
 import type { LioExport, Mount, Session, ZfsSnapshot, Zvol } from "@zfsilo/host";
 import type { HostId } from "@zfsilo/lib";
+import type { LookFailure } from "../machines/look.ts";
 
 /** What was seen of a target host. A pool that is not imported says nothing about what it holds (I3). */
 export interface TargetView {
@@ -31,8 +32,7 @@ export interface InitiatorView {
 }
 
 export interface HostFailure {
-  /** `unreachable`: no answer. `unreadable`: it answered, and not as we know it. */
-  readonly kind: "unreachable" | "unreadable";
+  readonly kind: LookFailure;
   readonly error: unknown;
 }
 

@@ -1,6 +1,6 @@
-import { CommandError } from "@zfsilo/command";
 import { parseDatasetName, parseIqn, parsePoolName, type Mount, type Pool, type Session, type Zvol } from "@zfsilo/host";
 import { reasonOf, type HostId } from "@zfsilo/lib";
+import { isUnreachable, kindOf, lookAt, type Look } from "../machines/look.ts";
 import type { Machine, Machines } from "../machines/machines.ts";
 import type { HostRecord, VolumeRecord } from "../store/model.ts";
 import type { HostFailure, InitiatorView, Observation, PoolView, TargetView } from "./observation.ts";
@@ -13,13 +13,13 @@ export interface ObserveDeps {
 export async function observeHosts(deps: ObserveDeps, hosts: readonly HostRecord[], signal: AbortSignal): Promise<Observation> {
   const seen = new Views(signal);
   await Promise.all(
-    hosts.map(async (host) => {
-      const machine = deps.machines.of(host);
-      await Promise.all([
-        host.roles.includes("target") && seen.target(host.id, () => observeTarget(machine, host, signal)),
-        host.roles.includes("initiator") && seen.initiator(host.id, () => observeInitiator(machine, signal)),
-      ]);
-    }),
+    hosts.flatMap((host) =>
+      host.roles.map((role) =>
+        role === "target"
+          ? seen.target(host.id, (look) => observeTarget(deps.machines.of(host), host, look))
+          : seen.initiator(host.id, (look) => observeInitiator(deps.machines.of(host), look)),
+      ),
+    ),
   );
   return seen;
 }
@@ -35,14 +35,9 @@ export async function observeVolume(
   signal: AbortSignal,
 ): Promise<Observation> {
   const seen = new Views(signal);
-  const machine = await deps.machines.get(volume.hostId);
-  const atTarget = seen.target(volume.hostId, () => observeExport(machine, volume, signal));
   await Promise.all([
-    atTarget,
-    ...[...new Set(initiators)].map(async (id) => {
-      const initiator = await deps.machines.get(id);
-      await seen.initiator(id, () => observeSession(initiator, volume, id, signal));
-    }),
+    seen.target(volume.hostId, async (look) => observeExport(await deps.machines.get(volume.hostId), volume, look)),
+    ...[...new Set(initiators)].map((id) => seen.initiator(id, async (look) => observeSession(await deps.machines.get(id), volume, id, look))),
   ]);
   return seen;
 }
@@ -58,28 +53,31 @@ class Views implements Observation {
     this.#signal = signal;
   }
 
-  target(id: HostId, look: () => Promise<TargetView>): Promise<void> {
-    return this.#noted(id, async () => void this.targets.set(id, await look()));
+  async target(id: HostId, look: (one: Look) => Promise<TargetView>): Promise<void> {
+    const view = await this.#noted(id, look);
+    if (view !== undefined) this.targets.set(id, view);
   }
 
-  initiator(id: HostId, look: () => Promise<InitiatorView>): Promise<void> {
-    return this.#noted(id, async () => void this.initiators.set(id, await look()));
+  async initiator(id: HostId, look: (one: Look) => Promise<InitiatorView>): Promise<void> {
+    const view = await this.#noted(id, look);
+    if (view !== undefined) this.initiators.set(id, view);
   }
 
-  async #noted(id: HostId, look: () => Promise<void>): Promise<void> {
+  async #noted<T>(id: HostId, look: (one: Look) => Promise<T>): Promise<T | undefined> {
     try {
-      await look();
+      return await lookAt(id, this.#signal, look);
     } catch (error) {
       this.#signal.throwIfAborted();
-      this.failures.set(id, { kind: isUnreachable(error) ? "unreachable" : "unreadable", error });
+      this.failures.set(id, { kind: kindOf(error), error });
+      return undefined;
     }
   }
 }
 
 /** zpool first: `zfs` waits for ever on a pool whose I/O is suspended, zpool answers (zpool-list(8), zfs 2.1). */
-async function observeTarget({ zfs, lio, snapshots }: Machine, host: HostRecord, signal: AbortSignal): Promise<TargetView> {
-  const exports = lio.listExports({ signal });
-  const listed = zfs.listPools({ signal });
+async function observeTarget({ zfs, lio, snapshots }: Machine, host: HostRecord, { signal, heard }: Look): Promise<TargetView> {
+  const exports = heard(lio.listExports({ signal }));
+  const listed = heard(zfs.listPools({ signal }));
   const pools = listed.then((imported) =>
     Promise.all(
       [...new Set(host.pools.map(({ name }) => name))].map(async (name): Promise<readonly [string, PoolView]> => {
@@ -107,11 +105,11 @@ async function observeTarget({ zfs, lio, snapshots }: Machine, host: HostRecord,
   };
 }
 
-async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, signal: AbortSignal): Promise<TargetView> {
-  const pools = zfs.findPool(parsePoolName(volume.pool), { signal }).then((pool) =>
+async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, { signal, heard }: Look): Promise<TargetView> {
+  const pools = heard(zfs.findPool(parsePoolName(volume.pool), { signal })).then((pool) =>
     poolView(pool, async () => [await zfs.findVolume(parseDatasetName(volume.dataset), { signal })].flatMap((zvol) => zvol ?? [])),
   );
-  const found = lio.findExport({ handle: volume.handle, target: parseIqn(volume.targetName) }, { signal });
+  const found = heard(lio.findExport({ handle: volume.handle, target: parseIqn(volume.targetName) }, { signal }));
   const [view, lioExport] = await Promise.all([pools, found]);
   return {
     pools: new Map([[volume.pool, view]]),
@@ -121,10 +119,10 @@ async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, signal
   };
 }
 
-async function observeInitiator({ iscsi, mounts }: Machine, signal: AbortSignal): Promise<InitiatorView> {
+async function observeInitiator({ iscsi, mounts }: Machine, { signal, heard }: Look): Promise<InitiatorView> {
   const [sessions, list, records, initiatorName] = await Promise.all([
     iscsi.listSessions({ signal }),
-    mounts.list({ signal }),
+    heard(mounts.list({ signal })),
     iscsi.listRecordedTargets({ signal }),
     nameOf(() => iscsi.initiatorName({ signal })),
   ]);
@@ -135,11 +133,11 @@ async function observeSession(
   { iscsi, mounts, filesystems }: Machine,
   volume: VolumeRecord,
   host: HostId,
-  signal: AbortSignal,
+  { signal, heard }: Look,
 ): Promise<InitiatorView> {
   const [session, list, records, initiatorName] = await Promise.all([
     iscsi.findSession({ target: parseIqn(volume.targetName) }, { signal }),
-    mounts.list({ signal }),
+    heard(mounts.list({ signal })),
     iscsi.listRecordedTargets({ signal }),
     nameOf(() => iscsi.initiatorName({ signal })),
   ]);
@@ -207,11 +205,4 @@ async function poolView(pool: Pool | undefined, read: () => Promise<readonly Zvo
     if (reasonOf(error) === "unavailable" && !isUnreachable(error)) return "not_imported";
     throw error;
   }
-}
-
-function isUnreachable(error: unknown): boolean {
-  for (let link = error; link instanceof Error; link = link.cause) {
-    if (link instanceof CommandError && (link.reason === "unavailable" || link.reason === "timeout")) return true;
-  }
-  return false;
 }

@@ -1,6 +1,6 @@
 import { assertNever, parseHostId, type HostId } from "@zfsilo/lib";
 import type { VolumeRecord } from "../store/model.ts";
-import type { Difference, DifferenceReason } from "./compare.ts";
+import { unjudged, type Difference, type DifferenceReason } from "./compare.ts";
 
 export const actionKinds = [
   "shut-out",
@@ -33,7 +33,7 @@ export type Planned =
 export function planVolume(volume: VolumeRecord, differences: readonly Difference[]): Planned[] {
   const blocked = differences.find(({ host, reason }) => host === `hosts/${volume.hostId}` && (groundless.has(reason) || isShut(volume, reason)));
   const missing = (host: string): boolean =>
-    differences.some((difference) => difference.host === host && difference.reason === "HOST_UNREACHABLE");
+    differences.some((difference) => difference.host === host && unjudged.includes(difference.reason));
   return differences.map((difference) => {
     const decision = decide(volume, difference);
     if (typeof decision === "string") return { difference, why: decision };

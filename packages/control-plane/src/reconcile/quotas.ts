@@ -1,5 +1,6 @@
 import { parseDatasetName } from "@zfsilo/host";
 import type { Logger } from "@zfsilo/lib";
+import { lookAt } from "../machines/look.ts";
 import type { Machines } from "../machines/machines.ts";
 import type { HostRecord } from "../store/model.ts";
 import type { Observation } from "./observation.ts";
@@ -17,7 +18,7 @@ export async function applyQuotas(deps: QuotaDeps, hosts: readonly HostRecord[],
   await Promise.all(
     hosts.map(async (host) => {
       try {
-        await applyOn(deps, host, seen, signal);
+        await lookAt(host.id, signal, (look) => applyOn(deps, host, seen, look.signal));
       } catch (error) {
         signal.throwIfAborted();
         deps.log.warn({ err: error, host: host.id }, "a quota could not be set yet");

@@ -62,7 +62,7 @@ export class Reconciler {
     const seen = await observeHosts(this.#deps, hosts, signal);
     this.#deps.looks?.observed((performance.now() - lookedFrom) / 1000);
     await recordHostConditions(this.#deps.hosts, hosts, seen);
-    await refreshSnapshots(this.#deps, hosts, seen, began);
+    await refreshSnapshots(this.#deps, hosts, seen, began, signal);
     if (!reportOnly) await applyQuotas(this.#deps, hosts, seen, signal);
     const result = { checked: 0, repaired: 0, left: 0, unreachable: [...seen.failures.keys()] };
     const count = (id: VolumeId, findings: readonly Finding[]): void => {

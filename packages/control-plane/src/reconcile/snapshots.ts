@@ -1,5 +1,6 @@
 import { parentOf, parseDatasetName, type SnapshotName, type ZfsSnapshot } from "@zfsilo/host";
 import type { HostId, SnapshotId } from "@zfsilo/lib";
+import { lookAt } from "../machines/look.ts";
 import type { ConditionRecord, HostRecord, SnapshotRecord } from "../store/model.ts";
 import type { SnapshotChange } from "../store/stores.ts";
 import { snapshotOwner, zfsNameOf } from "../workflow/snapshot-ownership.ts";
@@ -12,7 +13,7 @@ const batchSize = 200;
  * Brings the records of snapshots up to what was seen of them: space, holds, and whether they are there. Nothing is ever made
  * anew (I3). A tombstone that ZFS has freed with its last clone is forgotten.
  */
-export async function refreshSnapshots(deps: ReconcileDeps, hosts: readonly HostRecord[], seen: Observation, began: Date): Promise<void> {
+export async function refreshSnapshots(deps: ReconcileDeps, hosts: readonly HostRecord[], seen: Observation, began: Date, signal: AbortSignal): Promise<void> {
   const batch = new Map<SnapshotId, SnapshotChange>();
   const gone: SnapshotId[] = [];
   const heldAnew: SnapshotRecord[] = [];
@@ -33,7 +34,7 @@ export async function refreshSnapshots(deps: ReconcileDeps, hosts: readonly Host
   }
   await deps.snapshots.updateAll(batch);
   await deps.snapshots.remove(gone);
-  await refreshHolds(deps, heldAnew);
+  await refreshHolds(deps, heldAnew, signal);
 }
 
 /** Only what lies under a parent that was read is told to be missing. */
@@ -73,16 +74,29 @@ function spaceOf({ usedBytes, referencedBytes, writtenBytes }: ZfsSnapshot): Non
 }
 
 /** ZFS lists only how many there are: which ones is asked of those alone whose number is another than recorded. */
-async function refreshHolds(deps: ReconcileDeps, rows: readonly SnapshotRecord[]): Promise<void> {
-  for (const [hostId, ofHost] of byHost(rows)) {
-    const { snapshots } = await deps.machines.get(hostId);
-    const names = ofHost.map((row) => [row, zfsNameOf(row)] as const);
-    const tags: ReadonlyMap<SnapshotName, readonly string[]> = await snapshots.holds(
-      names.map(([, name]) => name),
-      { signal: new AbortController().signal },
-    );
-    const changes = names.map(([row, name]) => [row.id, { holds: [...(tags.get(name) ?? [])].sort() }] as const);
-    await deps.snapshots.updateAll(new Map(changes));
+async function refreshHolds(deps: ReconcileDeps, rows: readonly SnapshotRecord[], signal: AbortSignal): Promise<void> {
+  await Promise.all(
+    [...byHost(rows)].map(async ([hostId, ofHost]) => {
+      const names = ofHost.map((row) => [row, zfsNameOf(row)] as const);
+      const tags = await tagsOn(deps, hostId, names.map(([, name]) => name), signal);
+      const changes = names.flatMap(([row, name]) => (tags === undefined ? [] : [[row.id, { holds: [...(tags.get(name) ?? [])].sort() }] as const]));
+      await deps.snapshots.updateAll(new Map(changes));
+    }),
+  );
+}
+
+/** Undefined: the host went away since it was looked at, and the next look asks again. */
+async function tagsOn(
+  { machines }: ReconcileDeps,
+  hostId: HostId,
+  names: readonly SnapshotName[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<SnapshotName, readonly string[]> | undefined> {
+  try {
+    return await lookAt(hostId, signal, async (look) => (await machines.get(hostId)).snapshots.holds(names, look));
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
   }
 }
 
