@@ -19,6 +19,7 @@ describe("the configuration", () => {
       operations: { retentionDays: 30 },
       reconcile: { intervalSeconds: 60 },
       waitForLease: false,
+      newInstallation: false,
       hosts: undefined,
     });
   });

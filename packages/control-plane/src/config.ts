@@ -21,6 +21,8 @@ export interface Config {
   readonly iqnPrefix: string;
   /** Stand by until another control plane on the same database is gone, instead of refusing to start. */
   readonly waitForLease: boolean;
+  /** Begin with an empty database where a secret key tells that there was one. Only the environment says it, for one start. */
+  readonly newInstallation: boolean;
   /** Directories of target hosts below which encryption keys of volumes may lie. */
   readonly keyRoots: readonly string[];
   readonly operations: { readonly retentionDays: number };
@@ -120,6 +122,7 @@ export function parseConfig(env: Environment, file: { readonly name: string; rea
     allowPlaintext: settings.allowPlaintext || ["1", "true"].includes(env["ZFSILO_ALLOW_PLAINTEXT"] ?? ""),
     clusterId,
     waitForLease: settings.waitForLease || ["1", "true"].includes(env["ZFSILO_WAIT_FOR_LEASE"] ?? ""),
+    newInstallation: ["1", "true"].includes(env["ZFSILO_NEW_INSTALLATION"] ?? ""),
     hosts: hosts?.map((host, index) => configuredHost(host, file?.name ?? "", index)),
   };
 }

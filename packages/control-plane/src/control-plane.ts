@@ -2,10 +2,10 @@ import type { Executor } from "@zfsilo/command";
 import { errorChain, KeyedMutex, newId, parseHostId, type Logger, type StorageError } from "@zfsilo/lib";
 import { SimWorld } from "@zfsilo/sim-host";
 import type { OperationState, RunnerObserver } from "@zfsilo/try";
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
+import { databaseName, prepareDataDirectory } from "./data-directory.ts";
 import { seedHosts } from "./host/seed-hosts.ts";
 import { AgentRegistry } from "./machines/agent/agent-registry.ts";
 import { enrol } from "./machines/agent/enrolment.ts";
@@ -31,7 +31,7 @@ import { TlsIdentity } from "./rpc/tls.ts";
 import { TokenWatch, type TokenSource } from "./rpc/token-watch.ts";
 import { loadAdminToken, readAdminToken, Tokens, type AdminToken, type KnownToken } from "./rpc/tokens.ts";
 import { volumeService } from "./rpc/volume-service.ts";
-import { loadSecretKey } from "./secret-key.ts";
+import { createSecretKey, findSecretKey } from "./secret-key.ts";
 import { openStores, type Stores } from "./store/open-stores.ts";
 import type { OperationStore } from "./store/stores.ts";
 import { Placer } from "./volume/placer.ts";
@@ -78,9 +78,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const listen = parseListenAddress(config.listen, "ZFSILO_LISTEN");
   const tls = config.tls && (await TlsIdentity.load(config.tls, log));
   if (tls === undefined && !config.allowPlaintext && !isLoopback(listen)) throw refusePlaintext(listen);
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
-  const key = await loadSecretKey({ fromEnvironment: options.secretKey, dataDir: config.dataDir });
-  const admin = await loadAdminToken(config.dataDir);
+  const { dataDir } = config;
+  await prepareDataDirectory(dataDir, { newInstallation: config.newInstallation, log });
+  const key = await findSecretKey({ fromEnvironment: options.secretKey, dataDir });
   const readiness: Readiness = new Readiness({
     databaseProblem: () => describeProblem(stores.problem()),
     async openOperations() {
@@ -93,9 +93,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     options.onLeaseLost?.(error);
   };
   const lease = { wait: config.waitForLease, onLost };
-  const stores: Stores = await openStores({ file: join(config.dataDir, "zfsilo.db"), key, log, lease });
+  const stores: Stores = await openStores({ file: join(dataDir, databaseName), key: key ?? (() => createSecretKey(dataDir)), log, lease });
   const clusterId = await stores.settings.choose("cluster_id", config.clusterId ?? newId("operation").slice("op_".length));
-  const world = await SimWorld.open({ file: join(config.dataDir, "simulated-hosts.jsonl") });
+  const admin = await adminToken(stores, dataDir);
+  const world = await SimWorld.open({ file: join(dataDir, "simulated-hosts.jsonl") });
 
   const { sshAgentSocket } = options;
   const { hosts, volumes, snapshots, groups, agents, joinTokens } = stores;
@@ -214,6 +215,16 @@ function tokenSources({ config, readTokens }: ControlPlaneOptions, { file, known
     { name: file, known: [known], read: async () => [await readAdminToken(file)] },
     { name: "configuration", known: config.tokens, read: readTokens ?? (() => Promise.resolve(config.tokens)) },
   ];
+}
+
+/** After the database, so that a start that is refused for that leaves no token behind. */
+async function adminToken(stores: Stores, dataDir: string): Promise<AdminToken> {
+  try {
+    return await loadAdminToken(dataDir);
+  } catch (error) {
+    await stores.close();
+    throw error;
+  }
 }
 
 /** Without the file's name: the readiness page is open to all. */

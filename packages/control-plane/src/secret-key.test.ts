@@ -2,7 +2,7 @@ import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { loadSecretKey } from "./secret-key.ts";
+import { createSecretKey, findSecretKey, type SecretKey } from "./secret-key.ts";
 
 let dataDir: string;
 let file: string;
@@ -11,7 +11,8 @@ beforeEach(async () => {
   file = join(dataDir, "secret.key");
 });
 afterEach(() => rm(dataDir, { recursive: true }));
-const load = (fromEnvironment?: string) => loadSecretKey({ fromEnvironment, dataDir });
+const load = async (fromEnvironment?: string): Promise<SecretKey> =>
+  (await findSecretKey({ fromEnvironment, dataDir })) ?? createSecretKey(dataDir);
 
 describe("the secret key", () => {
   it("is made once, private, and stays", async () => {

@@ -2,8 +2,10 @@ import { StorageError } from "@zfsilo/lib";
 import { createHash, hkdfSync, randomBytes } from "node:crypto";
 import { constants, type FileHandle, open, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { requireOwn } from "./data-directory.ts";
 
 const keyBytes = 32;
+const keyFile = "secret.key";
 
 /** What the key is used for. Each use has a key of its own, so that a leak or a weakness in one says nothing about another. */
 export type KeyPurpose = "chap-secrets" | "page-tokens" | "check";
@@ -32,12 +34,21 @@ export interface SecretKeySource {
   readonly dataDir: string;
 }
 
-/** The key from the environment, or from `secret.key` in the data directory, which is made when absent. */
-export async function loadSecretKey({ fromEnvironment, dataDir }: SecretKeySource): Promise<SecretKey> {
-  if (fromEnvironment !== undefined && fromEnvironment !== "") {
-    return parseKey(fromEnvironment, "ZFSILO_SECRET_KEY");
+/** The key from the environment or from `secret.key` in the data directory; undefined when there is none yet. */
+export async function findSecretKey({ fromEnvironment, dataDir }: SecretKeySource): Promise<SecretKey | undefined> {
+  if (fromEnvironment !== undefined && fromEnvironment !== "") return parseKey(fromEnvironment, "ZFSILO_SECRET_KEY");
+  const file = join(dataDir, keyFile);
+  try {
+    return parseKey(await readPrivateFile(file), file);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
   }
-  const file = join(dataDir, "secret.key");
+}
+
+/** Makes `secret.key` in the data directory unless it is there. */
+export async function createSecretKey(dataDir: string): Promise<SecretKey> {
+  const file = join(dataDir, keyFile);
   await createPrivateFile(file, () => `${randomBytes(keyBytes).toString("base64")}\n`);
   return parseKey(await readPrivateFile(file), file);
 }
@@ -78,7 +89,7 @@ export async function createPrivateFile(file: string, content: () => string): Pr
   return "created";
 }
 
-/** Reads a secret, unless others than its owner could have read it too. */
+/** Reads a secret, unless others than its owner could have read it or put it there. */
 export async function readPrivateFile(file: string): Promise<string> {
   const { mode } = await stat(file);
   if ((mode & 0o077) !== 0) {
@@ -86,5 +97,6 @@ export async function readPrivateFile(file: string): Promise<string> {
       hint: `Run \`chmod 600 ${file}\`, and consider who may have read it.`,
     });
   }
+  await requireOwn(file);
   return readFile(file, "utf8");
 }

@@ -220,7 +220,8 @@ export class Operations<D> {
   async #findEarlier(subject: string, print: string): Promise<Earlier | undefined> {
     const last = await this.#options.store.findLast(subject);
     if (last?.fingerprint !== print || last.endedAt === undefined) return undefined;
-    return Date.now() - last.endedAt.getTime() < answersKeptMs ? last : undefined;
+    // One that ends in the future was stamped by a clock that has been corrected since: how old it is cannot be told.
+    return Math.abs(Date.now() - last.endedAt.getTime()) < answersKeptMs ? last : undefined;
   }
 
   async #run<C extends object>(

@@ -9,6 +9,7 @@ import { observeHosts, observeVolume } from "./observe.ts";
 import { planVolume, type Planned } from "./plan.ts";
 import { applyQuotas } from "./quotas.ts";
 import { RetryLater } from "./retry-later.ts";
+import { isChangedSince } from "./changed-since.ts";
 import { refreshSnapshots } from "./snapshots.ts";
 
 export interface ReconcilerOptions extends ReconcileDeps {
@@ -76,7 +77,7 @@ export class Reconciler {
     for await (const volume of this.#deps.volumes.each(filter)) {
       signal.throwIfAborted();
       // One that an operation works on is between two states by intention; one changed since may not be as it was seen.
-      if (this.#deps.operations.openOn(`volumes/${volume.id}`) !== undefined || volume.updatedAt >= began) continue;
+      if (this.#deps.operations.openOn(`volumes/${volume.id}`) !== undefined || isChangedSince(volume, began)) continue;
       result.checked += 1;
       const all = this.#plan(volume, seen);
       const planned = all.filter(({ difference }) => !unjudged.includes(difference.reason));

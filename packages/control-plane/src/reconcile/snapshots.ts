@@ -5,6 +5,7 @@ import type { ConditionRecord, HostRecord, SnapshotRecord } from "../store/model
 import type { SnapshotChange } from "../store/stores.ts";
 import { snapshotOwner, zfsNameOf } from "../workflow/snapshot-ownership.ts";
 import type { ReconcileDeps } from "./apply.ts";
+import { isChangedSince } from "./changed-since.ts";
 import type { Observation } from "./observation.ts";
 
 const batchSize = 200;
@@ -18,7 +19,7 @@ export async function refreshSnapshots(deps: ReconcileDeps, hosts: readonly Host
   const gone: SnapshotId[] = [];
   const heldAnew: SnapshotRecord[] = [];
   for await (const row of deps.snapshots.each()) {
-    if (!isJudged(row, hosts, seen) || row.updatedAt >= began || deps.operations.openOn(`snapshots/${row.id}`) !== undefined) continue;
+    if (!isJudged(row, hosts, seen) || isChangedSince(row, began) || deps.operations.openOn(`snapshots/${row.id}`) !== undefined) continue;
     const found = seen.targets.get(row.hostId)?.snapshots.get(zfsNameOf(row));
     if (found === undefined && row.state === "tombstoned") {
       gone.push(row.id);

@@ -92,7 +92,7 @@ async function readAll(incoming: AsyncIterator<ServeRequest>, link: AgentLink, r
 function watchSilence(link: AgentLink, heartbeatMs: number): NodeJS.Timeout {
   const limitMs = heartbeatMs * missedHeartbeats;
   const timer = setInterval(() => {
-    if (Date.now() - link.lastSeen.getTime() > limitMs) link.close(new StorageError("unavailable", `the agent was silent for ${limitMs} ms`));
+    if (link.silentMs > limitMs) link.close(new StorageError("unavailable", `the agent was silent for ${limitMs} ms`));
   }, heartbeatMs);
   timer.unref();
   return timer;

@@ -83,6 +83,29 @@ describe("a lease", () => {
     expect(performance.now() - began).toBeGreaterThan(200);
   });
 
+  it.each([["ahead", 10 * 365 * 86_400_000], ["behind", -10 * 365 * 86_400_000]])(
+    "of a holder that is gone and whose clock was years %s keeps others out no longer than any other",
+    async (_, shiftMs) => {
+      await acquire();
+      await heldBy({ host: "elsewhere" });
+      await query(`update "lease" set "heartbeat_at" = "heartbeat_at" + ?, "expires_at" = "expires_at" + ?`, [shiftMs, shiftMs]);
+      const began = performance.now();
+      await acquire();
+      const tookMs = performance.now() - began;
+      expect(tookMs).toBeGreaterThan(450);
+      expect(tookMs).toBeLessThan(2_500);
+    },
+  );
+
+  it("of a holder that renews with a clock that was set back is not taken over", async () => {
+    await acquire();
+    await heldBy({ host: "elsewhere" });
+    await query(`update "lease" set "expires_at" = 0`);
+    const renewing = setInterval(() => void query(`update "lease" set "heartbeat_at" = "heartbeat_at" + 1`), 50);
+    await expect(acquire()).rejects.toMatchObject({ details: { reason: "LEASE_HELD" } });
+    clearInterval(renewing);
+  });
+
   it("of a process that cannot be seen and renews keeps others out", async () => {
     await acquire({ ttlMs: 60_000 });
     await heldBy({ host: "elsewhere" });

@@ -20,15 +20,16 @@ interface LeaseRow {
   readonly owner: string;
   readonly holder: string;
   readonly heartbeat_at: number;
-  readonly expires_at: number;
 }
 
 const defaultTtlMs = 6_000;
 const lookEveryMs = 200;
 
 /**
- * One control plane on one database. A row names who holds it and until when; the holder renews it several times before
- * that. Each write asks whether it still does, so that a process that was held up for long does not go on unawares.
+ * One control plane on one database. A row names who holds it; the holder renews its heartbeat several times in the time that
+ * others wait for. Others judge it by that alone, on a clock of their own that nobody sets: a heartbeat that stands still for that
+ * long is dead, whatever time the holder's clock showed. Each write asks whether the lease is still held, so that a process that
+ * was held up for long does not go on unawares.
  */
 export class Lease {
   readonly #owner: string;
@@ -56,13 +57,14 @@ export class Lease {
     const own = await ownIdentity();
     const owner = randomUUID();
     let first: LeaseRow | undefined;
+    const pulse = new Pulse(ttlMs);
     for (;;) {
       const row = (await query<LeaseRow>(`select * from "lease"`))[0];
-      const state = row === undefined ? "dead" : await stateOf(row, own);
+      const state = row === undefined || pulse.isStill(row) ? "dead" : await judge(JSON.parse(row.holder) as ProcessIdentity, own);
       const lease = new Lease(owner, ttlMs);
       if (state === "dead" && (await take(query, owner, own, row?.owner ?? "", ttlMs))) return lease;
       if (row !== undefined && state !== "dead") {
-        // One that cannot be seen lives if it renews; one that does not is expired soon.
+        // One that cannot be seen lives if it renews.
         const lives = state === "alive" || (first !== undefined && first.owner === row.owner && first.heartbeat_at !== row.heartbeat_at);
         if (lives && !wait) throw heldBy(row);
         if (first === undefined) log.warn({ holder: describe(row) }, "waiting for the lease on the database");
@@ -77,8 +79,8 @@ export class Lease {
     if (this.#lost !== undefined) return false;
     const began = { wall: Date.now(), at: performance.now() };
     try {
-      await query(`update "lease" set "heartbeat_at" = ?, "expires_at" = ? where "owner" = ?`, [
-        began.wall,
+      // Counted, so that it changes even while the clock is set back. Versions before this one read expires_at.
+      await query(`update "lease" set "heartbeat_at" = "heartbeat_at" + 1, "expires_at" = ? where "owner" = ?`, [
         began.wall + this.#ttlMs,
         this.#owner,
       ]);
@@ -101,6 +103,7 @@ export class Lease {
   /** Throws unless it is certain that nobody else can have it. */
   assertHeld(): void {
     if (this.#lost !== undefined) throw this.#lost;
+    // Both clocks: this one stands still while a machine sleeps, and the other may be set back.
     const age = Math.max(Date.now() - this.#renewedWall, performance.now() - this.#renewedAt);
     if (age < this.#ttlMs) return;
     throw new StorageError("unavailable", `the lease on the database was not renewed for ${Math.round(age / 1000)} s`, {
@@ -119,9 +122,20 @@ export class Lease {
   }
 }
 
-async function stateOf(row: LeaseRow, own: ProcessIdentity): Promise<"alive" | "dead" | "unknown"> {
-  if (Date.now() >= row.expires_at) return "dead";
-  return judge(JSON.parse(row.holder) as ProcessIdentity, own);
+/** Tells whether a holder has stopped renewing, by how long its heartbeat has been seen not to change. */
+class Pulse {
+  readonly #limitMs: number;
+  #last: { readonly beat: string; readonly since: number } | undefined;
+
+  constructor(limitMs: number) {
+    this.#limitMs = limitMs;
+  }
+
+  isStill({ owner, heartbeat_at }: LeaseRow): boolean {
+    const beat = `${owner} ${heartbeat_at}`;
+    if (this.#last?.beat !== beat) this.#last = { beat, since: performance.now() };
+    return performance.now() - this.#last.since >= this.#limitMs;
+  }
 }
 
 /** One statement: of two that find it free, one gets it. */

@@ -31,7 +31,8 @@ export interface Stores {
 
 export interface OpenStoresOptions {
   readonly file: string;
-  readonly key: SecretKey;
+  /** A function makes the key of a new installation. It is called once the tables are there, and never for a database that a key has sealed. */
+  readonly key: SecretKey | (() => Promise<SecretKey>);
   readonly log: Logger;
   /** Without one nothing keeps a second user of the file away. */
   readonly lease?: {
@@ -48,29 +49,25 @@ export async function openStores({ file, key, log, lease: wanted }: OpenStoresOp
   const database = await openDatabase({
     file,
     log,
-    ...(wanted && {
-      guard: async (query) => {
-        lease = await Lease.acquire({ query, log, ...wanted });
-      },
-    }),
+    guard: async (query) => {
+      requireKey(file, key, await sealOf(query));
+      if (wanted !== undefined) lease = await Lease.acquire({ query, log, ...wanted });
+    },
   });
   const endLease = lease && wanted ? keepLease(database, lease, wanted.onLost, log) : () => Promise.resolve();
   const settings = new SettingsStore(database);
+  let secret: SecretKey;
   try {
-    // Found out here, and not when a volume can no longer be attached because its secrets cannot be opened.
-    if ((await settings.choose("secret_key_fingerprint", key.fingerprint())) !== key.fingerprint()) {
-      throw new StorageError("precondition", `${file} was sealed with another secret key`, {
-        hint: "Restore secret.key beside it, or set ZFSILO_SECRET_KEY to the key that was used before.",
-      });
-    }
+    secret = typeof key === "function" ? await key() : key;
+    requireKey(file, secret, await settings.choose("secret_key_fingerprint", secret.fingerprint()));
   } catch (error) {
     await endLease();
     await database.close();
     throw error;
   }
-  const tokens = new PageTokens(key.derive("page-tokens"));
+  const tokens = new PageTokens(secret.derive("page-tokens"));
   return {
-    volumes: new SqlVolumeStore(database, new SecretBox(key.derive("chap-secrets")), tokens),
+    volumes: new SqlVolumeStore(database, new SecretBox(secret.derive("chap-secrets")), tokens),
     hosts: new SqlHostStore(database, tokens),
     snapshots: new SqlSnapshotStore(database, tokens),
     groups: new SqlGroupSnapshotStore(database, tokens),
@@ -84,6 +81,23 @@ export async function openStores({ file, key, log, lease: wanted }: OpenStoresOp
       await database.close();
     },
   };
+}
+
+/** The fingerprint of the key that sealed the database; undefined for a new one. Asked before anything is changed in it. */
+async function sealOf(query: Query): Promise<string | undefined> {
+  const tables = await query<unknown>(`select 1 from sqlite_master where type = 'table' and name = 'settings'`);
+  if (tables.length === 0) return undefined;
+  return (await query<{ value: string }>(`select "value" from "settings" where "key" = 'secret_key_fingerprint'`))[0]?.value;
+}
+
+/** Found out here, and not when a volume can no longer be attached because its secrets cannot be opened. */
+function requireKey(file: string, key: OpenStoresOptions["key"], seal: string | undefined): void {
+  if (seal === undefined || (typeof key !== "function" && key.fingerprint() === seal)) return;
+  const why = typeof key === "function" ? "was sealed with a secret key that is missing" : "was sealed with another secret key";
+  throw new StorageError("precondition", `${file} ${why}`, {
+    details: { reason: "SECRET_KEY_MISMATCH" },
+    hint: "Restore secret.key beside it, or set ZFSILO_SECRET_KEY to the key that was used before. Nothing was changed.",
+  });
 }
 
 /** Renews the lease until the returned function lets go of it. Each renewal also tells whether the database can be written. */

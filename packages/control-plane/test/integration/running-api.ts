@@ -12,7 +12,7 @@ import type { HostProbe, PoolReader } from "../../src/rpc/ports.ts";
 import { Readiness } from "../../src/rpc/readiness.ts";
 import type { RpcServer } from "../../src/rpc/server.ts";
 import { loadAdminToken, Tokens } from "../../src/rpc/tokens.ts";
-import { loadSecretKey } from "../../src/secret-key.ts";
+import { createSecretKey } from "../../src/secret-key.ts";
 import { openStores, type Stores } from "../../src/store/open-stores.ts";
 
 export interface RunningApi extends AsyncDisposable {
@@ -37,7 +37,7 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
   const log = capturing(lines);
   const stores = await openStores({
     file: join(dataDir, "zfsilo.db"),
-    key: await loadSecretKey({ fromEnvironment: undefined, dataDir }),
+    key: await createSecretKey(dataDir),
     log,
   });
   const admin = await loadAdminToken(dataDir);

@@ -27,6 +27,7 @@ export class AgentLink {
   readonly #requests = new Map<bigint, AgentRequest>();
   readonly #listeners = new Set<() => void>();
   #lastSeen = this.connectedAt;
+  #heardAt = performance.now();
   #nextId = 1n;
   #closedBy: Error | undefined;
   #onClosed: (reason: Error) => void = () => undefined;
@@ -42,6 +43,11 @@ export class AgentLink {
 
   get lastSeen(): Date {
     return this.#lastSeen;
+  }
+
+  /** By a clock that nobody sets: a corrected one must neither drop agents that are there nor keep one that is gone. */
+  get silentMs(): number {
+    return performance.now() - this.#heardAt;
   }
 
   get alive(): boolean {
@@ -69,6 +75,7 @@ export class AgentLink {
 
   receive({ message }: ServeRequest): void {
     this.#lastSeen = new Date();
+    this.#heardAt = performance.now();
     for (const listener of this.#listeners) listener();
     switch (message.case) {
       case "output":
