@@ -37,6 +37,7 @@ import type { OperationStore } from "./store/stores.ts";
 import { Placer } from "./volume/placer.ts";
 import type { RequestDeps } from "./volume/volume-requests.ts";
 import type { WorkflowDeps } from "./workflow/deps.ts";
+import { CurrentRecords } from "./workflow/generation.ts";
 import { KeyRing } from "./workflow/key-ring.ts";
 import { workflows } from "./workflow/workflows.ts";
 
@@ -106,7 +107,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const probes = new HostProbes(machines);
   const pools = new PoolProbe(machines);
   const metrics = new Metrics(metricSources(stores, pools));
-  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId, turns: new KeyedMutex(), keys: new KeyRing() };
+  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId, turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
   const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
   const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
   const placer = new Placer({ hosts, volumes, pools });

@@ -15,7 +15,7 @@ export { Iscsi, type IscsiOptions, type SessionKey, type StoredNodeRecord } from
 export type { Interface, NodeCredentials, NodeRecord, NodeRecordKey } from "./iscsiadm/record.ts";
 export type { Session, SessionDevice } from "./iscsiadm/sessions.ts";
 export type { Backstore, ExportKey, ExportSpec, LioExport, LioInitiator } from "./lio/export.ts";
-export { LioTarget, type Chap, type InitiatorSpec } from "./lio/lio-target.ts";
+export { LioTarget, type Chap, type GenerationMark, type InitiatorSpec } from "./lio/lio-target.ts";
 export { formatPortal, parseIqn, parsePortal, type Iqn, type Portal } from "./lio/names.ts";
 export { Freezer, type FreezeOptions } from "./mount/freezer.ts";
 export { assertUnderRoots, parseHostPath, type HostPath } from "./mount/host-path.ts";

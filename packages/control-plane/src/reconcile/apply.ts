@@ -1,4 +1,4 @@
-import { assertNever, errorChain, reasonOf, type HostId, type OperationId, type VolumeId } from "@zfsilo/lib";
+import { assertNever, errorChain, reasonOf, StorageError, type HostId, type OperationId, type VolumeId } from "@zfsilo/lib";
 import type { Begin, Operations } from "../operation/operations.ts";
 import type { VolumeRecord } from "../store/model.ts";
 import { cleanInitiator } from "../workflow/clean-initiator.ts";
@@ -8,7 +8,7 @@ import { restoreExport } from "../workflow/restore-export.ts";
 import { restoreMounts } from "../workflow/restore-mounts.ts";
 import { restoreSession } from "../workflow/restore-session.ts";
 import { shutOutInitiator } from "../workflow/shut-out.ts";
-import { compareVolume, unjudged, unseen, type Difference } from "./compare.ts";
+import { compareVolume, newerOnHost, unjudged, unseen, type Difference } from "./compare.ts";
 import { conditionOf, type Finding, type VolumeFindings } from "./findings.ts";
 import { observeVolume } from "./observe.ts";
 import { actionKey, actionsOf, planVolume, type Action, type ActionKind, type Planned } from "./plan.ts";
@@ -30,9 +30,30 @@ export type Scope = (difference: Difference) => boolean;
  * Claims a volume, looks again (what made somebody call this may be old), repairs what can be, looks once more, and records
  * the condition that is left. `initiators`: hosts to look at besides those it is attached to.
  */
-export async function reconcileVolume(deps: ReconcileDeps, id: VolumeId, initiators: readonly HostId[] = []): Promise<VolumeFindings> {
-  const request = { subject: `volumes/${id}`, kind: "volume.reconcile", input: { initiators } };
-  return deps.operations.submit(request, async (begin) => repairClaimed(deps, await deps.volumes.get(id), begin, { initiators }));
+export async function reconcileVolume(
+  deps: ReconcileDeps,
+  id: VolumeId,
+  initiators: readonly HostId[] = [],
+  acceptRecord = false,
+): Promise<VolumeFindings> {
+  const request = { subject: `volumes/${id}`, kind: "volume.reconcile", input: { initiators, acceptRecord } };
+  return deps.operations.submit(request, async (begin) => {
+    const volume = await deps.volumes.get(id);
+    return repairClaimed(deps, acceptRecord ? await makeNewest(deps, volume) : volume, begin, { initiators });
+  });
+}
+
+/** Makes the record newer than its hosts, as a person has decided. Then they are brought back to it like any other. */
+async function makeNewest(deps: WorkflowDeps, volume: VolumeRecord): Promise<VolumeRecord> {
+  const target = (await observeVolume(deps, volume, [], new AbortController().signal)).targets.get(volume.hostId);
+  if (target === undefined) {
+    throw new StorageError("unavailable", `look at volumes/${volume.id} on hosts/${volume.hostId}: it does not answer`, {
+      details: { volume: `volumes/${volume.id}`, host: `hosts/${volume.hostId}` },
+      hint: "Repeat the call when the host can be read again. Nothing was changed.",
+    });
+  }
+  const newer = newerOnHost(volume, target, deps.clusterId);
+  return newer === undefined ? volume : deps.volumes.update(volume.id, { generation: newer + 1 });
 }
 
 export interface RepairOptions {

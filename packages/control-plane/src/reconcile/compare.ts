@@ -10,6 +10,7 @@ export const differenceReasons = [
   "HOST_UNREACHABLE",
   "HOST_UNREADABLE",
   "DELETING",
+  "RECORD_OUTDATED",
   "POOL_NOT_IMPORTED",
   "POOL_SUSPENDED",
   "ZVOL_MISSING",
@@ -72,6 +73,8 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
   });
   if (volume.state === "deleting") return [at("DELETING", "no volume", "its zvol is destroyed and its record is not removed yet")];
   const found: Difference[] = [];
+  const newer = newerOnHost(volume, target, clusterId);
+  if (newer !== undefined) found.push(at("RECORD_OUTDATED", `generation ${volume.generation}`, `generation ${newer}${usersOf(target, volume)}`));
   const pool = target.pools.get(volume.pool);
   const zvol = typeof pool === "object" ? pool.get(volume.dataset) : undefined;
   if (pool === "suspended") {
@@ -110,6 +113,21 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
     if (!entitled.has(iqn)) found.push({ ...at("INITIATOR_UNEXPECTED", "no ACL", iqn), initiatorIqn: iqn });
   }
   return found;
+}
+
+/** The generation that the target shows on the export or on our zvol, when it is newer than the record. */
+export function newerOnHost(volume: VolumeRecord, target: TargetView, clusterId: string): number | undefined {
+  const pool = target.pools.get(volume.pool);
+  const zvol = typeof pool === "object" ? pool.get(volume.dataset) : undefined;
+  const isOurs = zvol?.owner?.volume === volume.id && zvol.owner.cluster === clusterId && zvol.guid === volume.zvolGuid;
+  const shown = Math.max(target.exports.get(volume.handle)?.backstore?.generation ?? 0, (isOurs ? zvol.generation : undefined) ?? 0);
+  return shown > volume.generation ? shown : undefined;
+}
+
+/** For the person who decides: who is let in now. */
+function usersOf(target: TargetView, { handle }: VolumeRecord): string {
+  const names = target.exports.get(handle)?.initiators.map(({ iqn, session }) => `${iqn} (session: ${session})`) ?? [];
+  return names.length === 0 ? "" : `, open to ${names.join(", ")}`;
 }
 
 /** Which parts of a published volume's export are not there. */

@@ -22,6 +22,7 @@ describe("what is done about one difference alone", () => {
     HOST_UNREACHABLE: [atInitiator("HOST_UNREACHABLE"), /^left: .*does not answer/],
     HOST_UNREADABLE: [atInitiator("HOST_UNREADABLE"), /^left: .*CheckHost/],
     DELETING: [atTarget("DELETING"), /^left: .*call it again/],
+    RECORD_OUTDATED: [atTarget("RECORD_OUTDATED"), /^left: .*SyncVolume accept/],
     POOL_NOT_IMPORTED: [atTarget("POOL_NOT_IMPORTED"), /^left: .*import/],
     POOL_SUSPENDED: [atTarget("POOL_SUSPENDED"), /^left: .*zpool clear/],
     ZVOL_MISSING: [atTarget("ZVOL_MISSING"), /^left: .*never made anew/],
@@ -51,6 +52,12 @@ describe("what is done about one difference alone", () => {
     const [difference, expected] = table[reason];
     expect(outcome(planVolume(volume, [difference]))).toEqual([typeof expected === "string" ? expected : expect.stringMatching(expected)]);
   });
+});
+
+it.each(differenceReasons)("nothing is done about %s while the record is older than its hosts", (reason) => {
+  const other = { ...(reason.startsWith("SESSION") ? atInitiator(reason) : atTarget(reason)), initiatorIqn: "iqn.a" };
+  const all = outcome(planVolume(volume, [other, atTarget("RECORD_OUTDATED")]));
+  expect(all).toEqual([expect.stringMatching(/^left: /), expect.stringMatching(/^left: /)]);
 });
 
 describe("while there is nothing sound at the target", () => {

@@ -28,15 +28,18 @@ export type Planned =
 
 /**
  * Pure: what to do about how one volume differs. While the zvol is not what is recorded, nothing is built on top of it: an
- * export of the wrong or a shrunken device is how data is lost (I1, I3). Shutting out and cleaning up go on all the same.
+ * export of the wrong or a shrunken device is how data is lost (I1, I3). Shutting out and cleaning up go on all the same. While
+ * the record is older than its hosts nothing is done at all: it would fence those who have access by now, and mount where nobody asked.
  */
 export function planVolume(volume: VolumeRecord, differences: readonly Difference[]): Planned[] {
   const blocked = differences.find(({ host, reason }) => host === `hosts/${volume.hostId}` && (groundless.has(reason) || isShut(volume, reason)));
+  const isOutdated = differences.some(({ reason }) => reason === "RECORD_OUTDATED");
   const missing = (host: string): boolean =>
     differences.some((difference) => difference.host === host && unjudged.includes(difference.reason));
   return differences.map((difference) => {
     const decision = decide(volume, difference);
     if (typeof decision === "string") return { difference, why: decision };
+    if (isOutdated) return { difference, why: "waits until it is decided what counts: the record is older than its hosts (RECORD_OUTDATED)" };
     if (blocked !== undefined && builds(decision)) {
       return { difference, why: `waits until ${blocked.reason} at ${blocked.host} is mended` };
     }
@@ -101,6 +104,8 @@ function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn }:
       return "the host cannot be read; CheckHost tells what is missing on it";
     case "DELETING":
       return "DeleteVolume did not end: call it again";
+    case "RECORD_OUTDATED":
+      return "the database is older than what its hosts carry, as after a backup was put back: a person decides with SyncVolume accept";
     case "POOL_NOT_IMPORTED":
       return "a person has to import the pool";
     case "POOL_SUSPENDED":

@@ -27,6 +27,13 @@ export interface CycleOptions {
   readonly onVolume?: (id: VolumeId, findings: readonly Finding[]) => void;
 }
 
+/** How one volume is looked at. */
+export interface LookOptions {
+  readonly reportOnly: boolean;
+  /** A person has decided that the record counts, although its hosts are newer. */
+  readonly acceptRecord: boolean;
+}
+
 /** Volumes that are repaired at once. Each takes a few commands at a time; hosts have limits of their own. */
 const repairsAtOnce = 8;
 
@@ -40,8 +47,8 @@ export class Reconciler {
   }
 
   /** One volume, on its target and the hosts it is attached to. */
-  async volume(volume: VolumeRecord, reportOnly: boolean, signal: AbortSignal): Promise<VolumeFindings> {
-    if (!reportOnly) return reconcileVolume(this.#deps, volume.id);
+  async volume(volume: VolumeRecord, { reportOnly, acceptRecord }: LookOptions, signal: AbortSignal): Promise<VolumeFindings> {
+    if (!reportOnly) return reconcileVolume(this.#deps, volume.id, [], acceptRecord);
     const hosts = volume.attachments.map(({ hostId }) => hostId);
     const seen = await observeVolume(this.#deps, volume, hosts, signal);
     const differences = compareVolume(volume, seen, this.#deps.clusterId);
@@ -100,6 +107,7 @@ export class Reconciler {
   #plan(volume: VolumeRecord, seen: Observation): Planned[] {
     const differences = compareVolume(volume, seen, this.#deps.clusterId);
     if (differences.length === 0) this.#later.forget(volume.id);
+    if (seen.targets.has(volume.hostId) && !differences.some(({ reason }) => reason === "RECORD_OUTDATED")) this.#deps.current.add(volume.id);
     return planVolume(volume, differences);
   }
 

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import {
+  Acceptance,
   Authentication,
   SnapshotPolicy,
   Transport,
@@ -160,6 +161,19 @@ export function parseSnapshotPolicy(policy: SnapshotPolicy): SnapshotPolicyWord 
       return "promote_clone";
     default:
       throw invalidField("snapshot_policy", "is unknown");
+  }
+}
+
+/** Whether the record is to count although its hosts are newer. */
+export function parseAcceptance(accept: Acceptance, reportOnly: boolean): boolean {
+  switch (accept) {
+    case Acceptance.UNSPECIFIED:
+      return false;
+    case Acceptance.RECORD:
+      if (reportOnly) throw invalidField("accept", "is a decision, and report_only changes nothing", "Leave one of them out.");
+      return true;
+    default:
+      throw invalidField("accept", "is unknown");
   }
 }
 

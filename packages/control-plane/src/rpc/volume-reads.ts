@@ -19,6 +19,7 @@ import { readyVolume, type RequestDeps } from "../volume/volume-requests.ts";
 import { countOutcome, findingToMessage } from "./convert/finding.ts";
 import { volumeToMessage } from "./convert/volume.ts";
 import { parseVolumeName } from "./field.ts";
+import { parseAcceptance } from "./volume-input.ts";
 import { whileCalled } from "./while-called.ts";
 
 type Reads = "getVolume" | "listVolumes" | "statsVolume" | "syncVolume" | "syncVolumes";
@@ -53,9 +54,9 @@ export function volumeReads(deps: VolumeReadDeps): Pick<ServiceImpl<typeof Volum
       });
     },
 
-    async syncVolume({ name, reportOnly }, { signal }) {
+    async syncVolume({ name, reportOnly, accept }, { signal }) {
       const recorded = await readyVolume(deps, parseVolumeName(name, "name"));
-      const { volume, findings } = await whileCalled(deps.reconciler.volume(recorded, reportOnly, signal), signal);
+      const { volume, findings } = await whileCalled(deps.reconciler.volume(recorded, { reportOnly, acceptRecord: parseAcceptance(accept, reportOnly) }, signal), signal);
       return create(SyncVolumeResponseSchema, {
         volume: message(volume),
         differences: findings.map(findingToMessage),

@@ -5,6 +5,7 @@ import type { AttachmentRecord, HostRecord, VolumeRecord } from "../store/model.
 import { connectVolume } from "../workflow/connect-volume.ts";
 import { disconnectVolume } from "../workflow/disconnect-volume.ts";
 import type { Answer } from "./answer.ts";
+import { nextGeneration } from "./current.ts";
 import { sessionIsThere } from "./read-back.ts";
 import { isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
@@ -50,7 +51,7 @@ export async function requestDisconnect(
       );
     }
     const { initiatorIqn } = attachment;
-    return runOn(deps, id, begin, disconnectVolume, { volumeId: id, hostId, initiatorIqn, force });
+    return runOn(deps, id, begin, disconnectVolume, { volumeId: id, hostId, initiatorIqn, force, ...(await nextGeneration(deps, volume)) });
   });
 }
 

@@ -87,6 +87,7 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput,
       const answer = await namingCapacity(pool.name, input.capacityBytes, () =>
         deps.keys.holding(id, key?.hex, () => runOn(deps, id, begin, createVolume, context)),
       );
+      deps.current.add(id);
       return { ...answer, placement: place.candidates };
     } finally {
       place.release();

@@ -1,6 +1,7 @@
 import { StorageError, type OperationId, type VolumeId } from "@zfsilo/lib";
 import type { VolumeRecord } from "../store/model.ts";
 import { deleteVolume } from "../workflow/delete-volume.ts";
+import { requireCurrent } from "./current.ts";
 import { dependantsOf, inUse, namesOf, requireUnchanged, type Dependant } from "./dependants.ts";
 import { refuseHeld } from "./snapshot.ts";
 import { notNow, type RequestDeps } from "./volume-requests.ts";
@@ -33,6 +34,7 @@ export async function requestDelete(
         if (allowMissing) return undefined;
         throw new StorageError("not_found", `volumes/${id} does not exist`, { details: { volume: `volumes/${id}` } });
       }
+      if (volume.state !== "deleting") await requireCurrent(deps, volume);
       if (volume.published) {
         throw notNow(volume, "delete", "it is published", "Call UnpublishVolume first.");
       }

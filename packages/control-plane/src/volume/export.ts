@@ -2,6 +2,7 @@ import type { VolumeId } from "@zfsilo/lib";
 import { publishVolume } from "../workflow/publish-volume.ts";
 import { unpublishVolume } from "../workflow/unpublish-volume.ts";
 import type { Answer } from "./answer.ts";
+import { nextGeneration } from "./current.ts";
 import { exportIsThere } from "./read-back.ts";
 import { isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
@@ -28,6 +29,6 @@ export async function requestUnpublish(deps: RequestDeps, id: VolumeId): Promise
     if (connected.length > 0) {
       throw notNow(volume, "unpublish", `it is connected to ${connected.join(", ")}`, "Call DisconnectVolume for each first.");
     }
-    return runOn(deps, id, begin, unpublishVolume, { volumeId: id });
+    return runOn(deps, id, begin, unpublishVolume, { volumeId: id, ...(await nextGeneration(deps, volume)) });
   });
 }

@@ -10,6 +10,7 @@ import { stageVolume } from "../workflow/stage-volume.ts";
 import { unmountVolume } from "../workflow/unmount-volume.ts";
 import { unstageVolume } from "../workflow/unstage-volume.ts";
 import type { Answer } from "./answer.ts";
+import { nextGeneration } from "./current.ts";
 import { mountIsThere, stagingIsThere } from "./read-back.ts";
 import { isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
@@ -54,7 +55,12 @@ export async function requestUnstage(deps: RequestDeps, id: VolumeId, hostId: Ho
       const where = attachment.targetPaths.join(", ");
       throw notNow(volume, "unstage", `it is mounted at ${where}`, "Call UnmountVolume for each path first.");
     }
-    return runOn(deps, id, begin, unstageVolume, { volumeId: id, hostId, stagingPath: attachment.stagingPath });
+    return runOn(deps, id, begin, unstageVolume, {
+      volumeId: id,
+      hostId,
+      stagingPath: attachment.stagingPath,
+      ...(await nextGeneration(deps, volume)),
+    });
   });
 }
 
@@ -88,7 +94,7 @@ export async function requestUnmount(
   return onVolume(deps, unmountVolume.kind, id, { hostId, targetPath }, async (volume, begin) => {
     const attachment = volume.attachments.find((candidate) => candidate.hostId === hostId);
     if (attachment === undefined || !attachment.targetPaths.includes(targetPath)) return alreadySo(volume);
-    return runOn(deps, id, begin, unmountVolume, { volumeId: id, hostId, targetPath });
+    return runOn(deps, id, begin, unmountVolume, { volumeId: id, hostId, targetPath, ...(await nextGeneration(deps, volume)) });
   });
 }
 

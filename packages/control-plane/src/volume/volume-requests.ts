@@ -5,6 +5,7 @@ import { judgeAgain } from "../reconcile/apply.ts";
 import type { HostRecord, HostRole, VolumeRecord } from "../store/model.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
 import type { Answer } from "./answer.ts";
+import { requireCurrent } from "./current.ts";
 import type { Placer } from "./placer.ts";
 
 /** What the requests of every kind need. */
@@ -33,9 +34,15 @@ export async function onVolume(
   return deps.operations.submit({ subject: `volumes/${id}`, kind, input }, async (begin, earlier) => {
     const volume = await readyVolume(deps, id);
     if (volume.state === "deleting") throw notNow(volume, kind, "it is being deleted", "Call DeleteVolume again to finish that.");
+    if (!endsAccess(kind, input)) await requireCurrent(deps, volume);
     const answer = await work(volume, begin, earlier);
     return { ...answer, volume: await judgeAgain(deps, answer.volume) };
   });
+}
+
+/** Calls that only take access away are a decision, also about a record that is older than its hosts. */
+function endsAccess(kind: string, input: object): boolean {
+  return kind === "volume.unmount" || kind === "volume.unstage" || (kind === "volume.disconnect" && "force" in input && input.force === true);
 }
 
 /** Runs one workflow and answers with the volume as it is then. */

@@ -8,6 +8,7 @@ import type { AttachmentRecord, AuthenticationMode, ChapRecord, VolumeRecord } f
 import { findAttachment } from "./attachment.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { markFor } from "./generation.ts";
 import { removeStaleSession } from "./stale-session.ts";
 
 const context = z.object({
@@ -72,7 +73,7 @@ async function letIn(c: ConnectVolumeContext, { deps, signal }: Io): Promise<und
   // A session from before, cut off by a fence, holds an old secret and may hold an old mount with writes in its cache: it
   // goes before the initiator is let in, or those writes would reach a volume that has moved on since.
   await removeStaleSession(await deps.machines.get(c.hostId), volume, signal);
-  await allowInitiator(await deps.machines.get(volume.hostId), volume, attachment, signal);
+  await allowInitiator(await deps.machines.get(volume.hostId), volume, attachment, signal, c.generation);
 }
 
 async function shutOut(c: ConnectVolumeContext, { deps, signal }: Io): Promise<void> {
@@ -111,6 +112,7 @@ export async function allowInitiator(
   volume: VolumeRecord,
   attachment: AttachmentRecord,
   signal: AbortSignal,
+  generation?: number,
 ): Promise<void> {
   await lio.ensureInitiator(
     {
@@ -118,6 +120,7 @@ export async function allowInitiator(
       initiator: parseIqn(attachment.initiatorIqn),
       readOnly: attachment.writeProtected,
       ...chapOf(attachment),
+      ...markFor(volume, generation),
     },
     { signal },
   );

@@ -1,6 +1,7 @@
 import type { KeyedMutex } from "@zfsilo/lib";
 import type { Machines } from "../machines/machines.ts";
 import type { GroupSnapshotStore, HostStore, SnapshotStore, VolumeStore } from "../store/stores.ts";
+import type { CurrentRecords } from "./generation.ts";
 import type { KeyRing } from "./key-ring.ts";
 
 /** What steps act on. */
@@ -14,6 +15,7 @@ export interface WorkflowDeps {
   readonly clusterId: string;
   /** Encryption keys of calls that run now. */
   readonly keys: KeyRing;
+  readonly current: CurrentRecords;
   /** Turns that a kernel wants (zvol creation, per pool) or that no volume owns (a path of a host), held for one step at most. */
   readonly turns: KeyedMutex;
 }

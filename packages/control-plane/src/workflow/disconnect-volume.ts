@@ -4,6 +4,7 @@ import { z } from "zod";
 import { logOutInitiator } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { markFor, raiseGeneration } from "./generation.ts";
 
 const context = z.object({
   volumeId,
@@ -11,6 +12,7 @@ const context = z.object({
   initiatorIqn: z.string(),
   /** Leave the initiator alone: it is dead, hung or unreachable. Its access ends at the target all the same. */
   force: z.boolean(),
+  generation: z.number().optional(),
 });
 
 export type DisconnectVolumeContext = z.infer<typeof context>;
@@ -34,9 +36,10 @@ async function logOut(c: DisconnectVolumeContext, { deps, signal }: Io): Promise
 }
 
 async function shutOut(c: DisconnectVolumeContext, { deps, signal }: Io): Promise<undefined> {
-  const volume = await deps.volumes.get(c.volumeId);
+  const volume = await raiseGeneration(deps, c.volumeId, c.generation);
   const { lio } = await deps.machines.get(volume.hostId);
-  await lio.removeInitiator(parseIqn(volume.targetName), parseIqn(c.initiatorIqn), { signal });
+  const { mark } = markFor(volume, c.generation);
+  await lio.removeInitiator(parseIqn(volume.targetName), parseIqn(c.initiatorIqn), { signal }, mark);
 }
 
 async function forgetAttachment(c: DisconnectVolumeContext, { deps }: Io): Promise<undefined> {

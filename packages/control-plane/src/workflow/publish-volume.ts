@@ -32,6 +32,7 @@ export function exportSpecOf(volume: VolumeRecord, portals: VolumeRecord["portal
     devicePath: devicePathOf(volume),
     portals: portals.map((portal) => parsePortal(portal)),
     authentication: volume.authentication !== "none",
+    generation: volume.generation,
   };
 }
 

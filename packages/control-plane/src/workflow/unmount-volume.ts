@@ -3,9 +3,10 @@ import { forward } from "@zfsilo/try";
 import { z } from "zod";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { raiseGeneration, tellExport } from "./generation.ts";
 import { removeTargetPath } from "./mount-volume.ts";
 
-const context = z.object({ volumeId, hostId, targetPath: z.string() });
+const context = z.object({ volumeId, hostId, targetPath: z.string(), generation: z.number().optional() });
 
 /** Unmounts one target path and removes it when it is empty. */
 export const unmountVolume = forward<z.infer<typeof context>, WorkflowDeps>("volume.unmount", context, [
@@ -21,8 +22,10 @@ export const unmountVolume = forward<z.infer<typeof context>, WorkflowDeps>("vol
   },
   {
     name: "record unmounted",
-    async do(c, { deps }) {
-      await removeTargetPath(c, deps);
+    async do(c, io) {
+      const volume = await raiseGeneration(io.deps, c.volumeId, c.generation);
+      await removeTargetPath(c, io.deps);
+      await tellExport(volume, c.generation, io);
       return undefined;
     },
   },

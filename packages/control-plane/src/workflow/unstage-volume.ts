@@ -3,6 +3,7 @@ import { forward } from "@zfsilo/try";
 import { z } from "zod";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { raiseGeneration, tellExport } from "./generation.ts";
 
 const context = z.object({
   volumeId,
@@ -10,6 +11,7 @@ const context = z.object({
   stagingPath: z.string(),
   /** Whether there was something to unmount. An initiator that restarted has lost its mount, and not by unmounting. */
   mounted: z.boolean().optional(),
+  generation: z.number().optional(),
 });
 
 /** Unmounts the staging path and removes it when it is empty. */
@@ -29,13 +31,16 @@ export const unstageVolume = forward<z.infer<typeof context>, WorkflowDeps>("vol
   },
   {
     name: "record unstaged",
-    async do({ volumeId, hostId, mounted }, { deps }) {
-      const { filesystem, attachments } = await deps.volumes.get(volumeId);
+    async do({ volumeId, hostId, mounted, generation }, io) {
+      const { deps } = io;
+      const volume = await raiseGeneration(deps, volumeId, generation);
+      const { filesystem, attachments } = volume;
       const writable = attachments.some((attachment) => attachment.hostId === hostId && !attachment.readOnly);
       if (filesystem !== undefined && writable && mounted === false) {
         await deps.volumes.update(volumeId, { filesystem: { ...filesystem, unclean: true } });
       }
       await deps.volumes.updateAttachment(volumeId, hostId, { state: "connected", stagingPath: "", readOnly: false });
+      await tellExport(volume, generation, io);
       return undefined;
     },
   },

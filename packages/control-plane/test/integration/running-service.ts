@@ -18,7 +18,8 @@ export interface RunningService extends AsyncDisposable {
   get(path: string): Promise<{ readonly status: number; readonly text: string }>;
   /** A volume taken up the ladder as far as `rung`, mounted at /mnt/ID and /srv/ID. Answers its handle. */
   volume(id: string, rung: Rung, fields?: object): Promise<string>;
-  restart(): Promise<void>;
+  /** `between` runs while it is stopped. */
+  restart(between?: () => Promise<void>): Promise<void>;
 }
 
 export const rungs = ["initial", "published", "connected", "staged", "mounted"] as const;
@@ -74,8 +75,9 @@ export async function runningService(settings: object = {}): Promise<RunningServ
       for (const [method, message] of steps.slice(0, rungs.indexOf(rung))) await call(`VolumeService/${method}`, message);
       return String((made["volume"] as Json)["handle"]);
     },
-    async restart() {
+    async restart(between = () => Promise.resolve()) {
       await plane.stop();
+      await between();
       plane = await start();
     },
     async [Symbol.asyncDispose]() {

@@ -23,10 +23,13 @@ export async function pictureOf(world: World, ids: readonly VolumeId[] = [subjec
 /** What LIO has before anybody writes it (iscsi_target_core.h, 6.1): written or not makes no difference. */
 const targetDefaults: Readonly<Record<string, string>> = { "attrib/authentication": "1", "attrib/generate_node_acls": "0" };
 
+/** They only grow: what is undone does not take them back. */
+const counters = new Set(["alias", "zfsilo:generation"]);
+
 function withoutDefaults(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutDefaults);
   if (typeof value !== "object" || value === null) return value;
-  const kept = Object.entries(value).filter(([key, item]) => targetDefaults[key] !== item);
+  const kept = Object.entries(value).filter(([key, item]) => targetDefaults[key] !== item && !counters.has(key));
   return Object.fromEntries(kept.map(([key, item]) => [key, withoutDefaults(item)]));
 }
 

@@ -15,6 +15,7 @@ import { hostRecord } from "../../src/store/store-fixtures.ts";
 import { Placer } from "../../src/volume/placer.ts";
 import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import type { WorkflowDeps } from "../../src/workflow/deps.ts";
+import { CurrentRecords } from "../../src/workflow/generation.ts";
 import { KeyRing } from "../../src/workflow/key-ring.ts";
 import { workflows } from "../../src/workflow/workflows.ts";
 import { journalWith } from "./journal.ts";
@@ -133,7 +134,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
     );
   };
   const machines = new Machines(hosts, connected);
-  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId: "test", turns: new KeyedMutex(), keys: new KeyRing() };
+  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId: "test", turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
   const operations = new Operations<WorkflowDeps>({
     store: life.mortal(
       journalWith(stores.operations, (entry, write) => (hooks.journal === undefined ? write() : hooks.journal(entry, write))),

@@ -1,6 +1,7 @@
 import type { FileOperation } from "@zfsilo/command";
 import { StorageError } from "@zfsilo/lib";
 import type { ExportKey, ExportSpec } from "./export.ts";
+import { generationWrite } from "./generation.ts";
 import { formatPortal } from "./names.ts";
 import { aclPath, backstorePath, fixedAttributes, hbaPath, iscsiRoot, lunPath, mappedLinkName, targetPath, tpgPath } from "./paths.ts";
 import type { LioState } from "./state.ts";
@@ -52,6 +53,7 @@ export function missingOperations(spec: ExportSpec, state: LioState): FileOperat
     // its use of the pool.
     { op: "write", path: `${backstore}/attrib/emulate_tpu`, content: "1", tolerate: ["ENOSYS"] },
   );
+  if (spec.generation !== undefined) need(present?.generation !== spec.generation, generationWrite(handle, spec.generation));
   need(!state.target, { op: "mkdir", path: targetPath(target) });
   need(!state.tpg, { op: "mkdir", path: tpg });
   need(!state.lun, { op: "mkdir", path: lunPath(target) });

@@ -6,6 +6,8 @@ export interface Backstore {
   /** The SCSI unit serial the initiator will see; ours is the volume's handle. */
   readonly serial: string;
   readonly enabled: boolean;
+  /** The newest generation that was written with a change of access; absent on exports of before there was one. */
+  readonly generation?: number;
 }
 
 export interface LioInitiator {
@@ -45,4 +47,6 @@ export interface ExportSpec extends ExportKey {
   readonly portals: readonly Portal[];
   /** Default true. */
   readonly authentication?: boolean;
+  /** Written with the export, so that it tells how new it is. */
+  readonly generation?: number;
 }

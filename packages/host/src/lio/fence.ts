@@ -16,11 +16,12 @@ export interface FenceState {
  * Closes the TPG, takes the access away, counts sessions and opens the TPG. Closing ends every session of the target; in between
  * nobody can log in, so the count in the middle must be 0.
  */
-export function fenceOperations(target: Iqn, initiator: Iqn): FileOperation[] {
+export function fenceOperations(target: Iqn, initiator: Iqn, mark: readonly FileOperation[] = []): FileOperation[] {
   const acl = aclPath(target, initiator);
   const gone = ["ENOENT"];
   return [
     { op: "list", path: acl },
+    ...mark,
     { op: "write", path: `${tpgPath(target)}/enable`, content: "0", tolerate: ["EINVAL"] },
     { op: "unlink", path: `${acl}/lun_0/${mappedLinkName}`, tolerate: gone },
     { op: "rmdir", path: `${acl}/lun_0`, tolerate: gone },
@@ -59,8 +60,8 @@ export function readFence(initiator: Iqn, results: readonly FileResult[]): Fence
 }
 
 /** Whether fenceOperations counted no session while the TPG was closed. */
-export function endedAll(target: Iqn, initiator: Iqn, results: readonly FileResult[]): boolean {
-  const index = fenceOperations(target, initiator).findIndex(({ op, path }) => op === "read" && path === sessionsPath(target));
+export function endedAll(operations: readonly FileOperation[], target: Iqn, results: readonly FileResult[]): boolean {
+  const index = operations.findIndex(({ op, path }) => op === "read" && path === sessionsPath(target));
   return countOf(results[index]) === 0;
 }
 

@@ -121,6 +121,18 @@ describe("ensureExport", () => {
     });
   });
 
+  it("tells an export how new it is, with what changes access and before it", async () => {
+    const executor = new ScriptedExecutor({ nodes: { ...exported, [`${B}/alias`]: "zfsilo generation 7\n" } });
+    const lio = new LioTarget(executor);
+    expect((await lio.findExport(key, o))?.backstore).toMatchObject({ generation: 7 });
+    executor.nodes.set(A, { entries: [] });
+    executor.nodes.set(`${G}/acls`, { entries: [] });
+    await lio.removeInitiator(target, initiator, o, { handle, generation: 8 });
+    expect(mutations(executor).slice(0, 2)).toEqual([`write ${B}/alias zfsilo generation 8`, `write ${G}/enable 0`]);
+    executor.nodes.set(`${B}/alias`, "somebody's disk\n");
+    expect((await lio.findExport(key, o))?.backstore).not.toHaveProperty("generation");
+  });
+
   it("completes what an earlier attempt left, and makes nothing twice", async () => {
     const executor = new ScriptedExecutor({ nodes: backstore });
     failOnce(executor, 0, B, "EEXIST", () => undefined);

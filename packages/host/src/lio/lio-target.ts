@@ -1,5 +1,5 @@
 import { FileOperationError, type CallOptions, type Executor, type FileOperation, type FileResult } from "@zfsilo/command";
-import { invalidField, pauses, retry, StorageError, wrapError, type Secret } from "@zfsilo/lib";
+import { invalidField, pauses, retry, StorageError, wrapError, type Secret, type VolumeHandle } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasControlCharacter } from "../control-characters.ts";
 import { namedFiles, textOf } from "../file-results.ts";
@@ -8,6 +8,7 @@ import { assertAdoptable, buildOperations, isComplete, missingOperations, remova
 import type { ExportKey, ExportSpec, LioExport } from "./export.ts";
 import { endedAll, fenceOperations, fenceReads, readFence, reopening, type FenceState } from "./fence.ts";
 import { listReads, readExports } from "./list.ts";
+import { generationWrite } from "./generation.ts";
 import { readPortal, type Iqn } from "./names.ts";
 import { aclPath, hbaPath, iscsiRoot, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
 import { describeHolder, holderRemedy, holdersOf, portReads } from "./port-holders.ts";
@@ -27,6 +28,13 @@ export interface InitiatorSpec {
   readonly chap?: Chap;
   /** The target answers its writes with "write protected", and its disk is read-only. Default false. */
   readonly readOnly?: boolean;
+  readonly mark?: GenerationMark;
+}
+
+/** Which backstore is told how new the access to it is. */
+export interface GenerationMark {
+  readonly handle: VolumeHandle;
+  readonly generation: number;
 }
 
 /** E512 is ERESTARTSYS leaking out of LIO while other volumes are being made (hosts.md): passes within a second. */
@@ -132,12 +140,13 @@ export class LioTarget {
    * Lets one initiator in: ACL, mapped LUN, credentials. Repeating it with other credentials changes them. Those come last: a mapped
    * LUN is writable from its link on until it is protected (target_core_fabric_configfs.c), and with CHAP nobody is in before.
    */
-  async ensureInitiator({ target, initiator, chap, readOnly = false }: InitiatorSpec, o: CallOptions): Promise<void> {
+  async ensureInitiator({ target, initiator, chap, readOnly = false, mark }: InitiatorSpec, o: CallOptions): Promise<void> {
     if (chap !== undefined) requireChap(chap);
     const doing = `admit ${initiator} to ${target}`;
     const acl = aclPath(target, initiator);
     const tpg = tpgPath(target);
     const operations: FileOperation[] = [
+      ...markOf(mark),
       { op: "mkdir", path: acl, tolerate: ["EEXIST"] },
       { op: "mkdir", path: `${acl}/lun_0`, tolerate: ["EEXIST"] },
       { op: "symlink", path: `${acl}/lun_0/${mappedLinkName}`, target: lunPath(target), tolerate: ["EEXIST"] },
@@ -167,18 +176,18 @@ export class LioTarget {
    * closed meanwhile: with the mapped LUN gone and the session alive, LIO would answer LUN 0 with zeros (hosts.md, fencing).
    * Other initiators of this target come back by themselves within seconds.
    */
-  async removeInitiator(target: Iqn, initiator: Iqn, o: CallOptions): Promise<void> {
+  async removeInitiator(target: Iqn, initiator: Iqn, o: CallOptions, mark?: GenerationMark): Promise<void> {
     const doing = `fence ${initiator} off ${target}`;
-    const operations = fenceOperations(target, initiator);
+    const operations = fenceOperations(target, initiator, markOf(mark));
     let state: FenceState;
     try {
       const results = await retry(async () => await this.#executor.files(operations, o), isTransient, o.signal, backoff);
       state = readFence(initiator, results);
-      if (endedAll(target, initiator, results)) state = { ...state, lingering: false };
+      if (endedAll(operations, target, results)) state = { ...state, lingering: false };
     } catch (error) {
       const alreadyGone = isErrno(error, ["ENOENT"]) && error.index === 0;
       if (!alreadyGone) throw this.#wrap(doing, error);
-      state = readFence(initiator, await this.#executor.files(fenceReads(target), o));
+      state = readFence(initiator, await this.#executor.files([...markOf(mark), ...fenceReads(target)], o));
       // A fence that was cut off after the ACL went and before the TPG was opened again.
       if (!state.enabled) state = readFence(initiator, await this.#retried(doing, [reopening(target), ...fenceReads(target)], o));
     }
@@ -212,6 +221,11 @@ export class LioTarget {
     });
   }
 
+  /** Tells an export that what uses it has changed elsewhere. Nothing when there is none. */
+  async markGeneration(mark: GenerationMark, o: CallOptions): Promise<void> {
+    await this.#executor.files(markOf(mark), o);
+  }
+
   async #state(key: ExportKey, o: CallOptions): Promise<ReturnType<typeof readState>> {
     return readState(key, await this.#executor.files(stateReads(key), o));
   }
@@ -241,6 +255,11 @@ export class LioTarget {
     const { host } = this.#executor;
     return new StorageError(reason, `on ${host}: ${doing}`, { details: { host } });
   }
+}
+
+/** An export that is gone has nothing to be told. */
+function markOf(mark: GenerationMark | undefined): FileOperation[] {
+  return mark === undefined ? [] : [{ ...generationWrite(mark.handle, mark.generation), tolerate: ["ENOENT"] }];
 }
 
 /** Written without a newline, which LIO would keep as part of the value. `NULL` is its word for "none". */

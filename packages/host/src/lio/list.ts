@@ -25,6 +25,7 @@ export const listReads: readonly FileOperation[] = [
   `${tpg}/acls/*/info`,
   `${tpg}/acls/*/auth/userid`,
   `${tpg}/acls/*/lun_*/write_protect`,
+  `${backstore}/alias`,
 ].map((path) => ({ op: "read-glob", path }));
 
 /**
@@ -33,7 +34,7 @@ export const listReads: readonly FileOperation[] = [
  */
 export function readExports(results: readonly FileResult[]): LioExport[] {
   const files = listReads.map((_, index) => filesOf(results[index]));
-  const [udevPaths, serials, enables, tpgEnables, , , authentications, portals, links, infos, userids, luns] = files.map(
+  const [udevPaths, serials, enables, tpgEnables, , , authentications, portals, links, infos, userids, luns, aliases] = files.map(
     (found) => groupByOwner(found),
   );
   const targets = new Map<VolumeHandle, Iqn>();
@@ -51,7 +52,7 @@ export function readExports(results: readonly FileResult[]): LioExport[] {
     const target = targets.get(handle);
     const at = (group: ReadonlyMap<string, Files> | undefined): Files => (target === undefined ? [] : (group?.get(target) ?? []));
     const own = (group: ReadonlyMap<string, Files> | undefined): string | undefined => group?.get(handle)?.[0]?.[1];
-    const found = readBackstore(own(udevPaths), own(serials), own(enables));
+    const found = readBackstore(own(udevPaths), own(serials), own(enables), own(aliases));
     const acls = [...new Set(at(infos).map(([path]) => segmentAfter(path, "/acls/")))];
     return {
       handle,

@@ -1,6 +1,7 @@
 import type { FileOperation, FileResult } from "@zfsilo/command";
 import { entriesOf, filesOf, textOf, type Files } from "../file-results.ts";
 import type { Backstore, ExportKey, LioExport, LioInitiator } from "./export.ts";
+import { generationPath, readGeneration } from "./generation.ts";
 import { readPortal } from "./names.ts";
 import { backstorePath, iscsiRoot, lunPath, targetPath, tpgPath } from "./paths.ts";
 
@@ -49,13 +50,14 @@ export function stateReads({ handle, target }: ExportKey): FileOperation[] {
     { op: "read-glob", path: `${tpg}/acls/*/info` },
     { op: "read-glob", path: `${tpg}/acls/*/auth/userid` },
     { op: "read-glob", path: `${tpg}/acls/*/lun_*/write_protect` },
+    { op: "read", path: generationPath(handle), ...absent },
   ];
 }
 
 /** Reads the results of stateReads, given as they came at the end of a batch. */
 export function readState(key: ExportKey, results: readonly FileResult[]): LioState {
   const r = results.slice(-stateReads(key).length);
-  const backstore = readBackstore(textOf(r[0]), textOf(r[1]), textOf(r[2]));
+  const backstore = readBackstore(textOf(r[0]), textOf(r[1]), textOf(r[2]), textOf(r[17]));
   const emulateTpu = textOf(r[3])?.trim();
   const enable = textOf(r[9])?.trim();
   const names = entriesOf(r[13]) ?? [];
@@ -106,9 +108,16 @@ export function readBackstore(
   udevPath: string | undefined,
   serial: string | undefined,
   enable: string | undefined,
+  alias?: string,
 ): Backstore | undefined {
   if (udevPath === undefined || serial === undefined || enable === undefined) return undefined;
-  return { devicePath: udevPath.trim(), serial: readSerial(serial), enabled: enable.trim() === "1" };
+  const generation = readGeneration(alias);
+  return {
+    devicePath: udevPath.trim(),
+    serial: readSerial(serial),
+    enabled: enable.trim() === "1",
+    ...(generation === undefined ? {} : { generation }),
+  };
 }
 
 /** `T10 VPD Unit Serial Number: 0123456789abcdef` (kernel 6.1, target_core_configfs.c); nothing after the colon when unset. */

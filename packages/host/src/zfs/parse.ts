@@ -42,6 +42,10 @@ export interface Zvol {
   readonly displayName?: string;
   /** `<fstype>:<uuid>` of the filesystem we made on it (I2). */
   readonly formatted?: string;
+  /** The newest generation that was written when access to it ended. */
+  readonly generation?: number;
+  /** The same marks as `owner`, also as `zfs receive` brought them along. */
+  readonly claimedBy?: Owner;
   /** Effective values of the options in zfsOptions. */
   readonly properties: Readonly<Record<string, string>>;
 }
@@ -68,7 +72,7 @@ export const poolColumns = "name,guid,size,allocated,free,health,readonly";
 export const volumeColumns = [
   ...["type", "guid", "creation", "used", "available", "referenced", "logicalused", "origin"],
   ...["volsize", "volblocksize", "refreservation", "compression", "sync", "logbias", "primarycache", "secondarycache"],
-  ...["copies", "dedup", "checksum", "encryption", "keystatus", "encryptionroot", "zfsilo:volume", "zfsilo:cluster", "zfsilo:name", "zfsilo:formatted"],
+  ...["copies", "dedup", "checksum", "encryption", "keystatus", "encryptionroot", "zfsilo:volume", "zfsilo:cluster", "zfsilo:name", "zfsilo:formatted", "zfsilo:generation"],
 ].join(",");
 export const spaceColumns = "type,available,used,referenced,quota,reservation";
 
@@ -146,6 +150,8 @@ export function parseZvol(dataset: DatasetName, properties: Readonly<Record<stri
   const cluster = localValue(properties["zfsilo:cluster"]);
   const displayName = localValue(properties["zfsilo:name"]);
   const formatted = localValue(properties["zfsilo:formatted"]);
+  const generation = localValue(properties["zfsilo:generation"]);
+  const claim = { volume: ownValue(properties["zfsilo:volume"]), cluster: ownValue(properties["zfsilo:cluster"]) };
   const options = Object.keys(zfsOptions).flatMap((name) => {
     const value = values[name];
     return value === undefined ? [] : [[name, value] as const];
@@ -164,7 +170,9 @@ export function parseZvol(dataset: DatasetName, properties: Readonly<Record<stri
     properties: Object.fromEntries(options),
     ...(v.origin === "-" || v.origin === "" ? {} : { origin: v.origin }),
     ...(volume === undefined || cluster === undefined ? {} : { owner: { volume, cluster } }),
+    ...(claim.volume === undefined || claim.cluster === undefined ? {} : { claimedBy: { volume: claim.volume, cluster: claim.cluster } }),
     ...encryptionOf(values),
+    ...(generation !== undefined && /^\d{1,15}$/.test(generation) ? { generation: Number(generation) } : {}),
     ...(displayName === undefined ? {} : { displayName }),
     // A volume that was rolled back to before its filesystem was made says so: a user property is not taken away by setting it.
     ...(formatted === undefined || formatted === "none" ? {} : { formatted }),
@@ -204,6 +212,11 @@ export function parseSpace(properties: Readonly<Record<string, Property>>): Data
 /** Only what was set on this very dataset speaks for it: a child inherits user properties of its parent. */
 export function localValue(property: Property | undefined): string | undefined {
   return property?.source === "local" ? property.value : undefined;
+}
+
+/** Also what a stream brought along. */
+function ownValue(property: Property | undefined): string | undefined {
+  return property?.source === "local" || property?.source === "received" ? property.value : undefined;
 }
 
 function linesOf(stdout: string): string[] {

@@ -32,7 +32,7 @@ export interface VolumeSpec {
   readonly userProperties: UserProperties;
 }
 
-export type UserPropertyName = "zfsilo:volume" | "zfsilo:cluster" | "zfsilo:name" | "zfsilo:formatted";
+export type UserPropertyName = "zfsilo:volume" | "zfsilo:cluster" | "zfsilo:name" | "zfsilo:formatted" | "zfsilo:generation";
 export type UserProperties = Readonly<Partial<Record<UserPropertyName, string>>>;
 
 /** Who a volume must belong to before it is destroyed. */
@@ -197,6 +197,17 @@ export class Zfs {
       }
     }
     return this.#reader.read(argv, stdout, () => parseZvol(dataset, properties));
+  }
+
+  /** Sets user properties in one command. What depends on them reads them itself. */
+  async mark(dataset: DatasetName, user: UserProperties, o: CallOptions): Promise<void> {
+    requireUserProperties(user);
+    await this.#reader.tool.run(`mark ${dataset}`, ["zfs", "set", ...assignments(user), dataset], o);
+  }
+
+  /** Takes user properties away that were set on the dataset itself. */
+  async unmark(dataset: DatasetName, name: UserPropertyName, o: CallOptions): Promise<void> {
+    await this.#reader.tool.run(`take ${name} off ${dataset}`, ["zfs", "inherit", name, dataset], o);
   }
 
   /**
