@@ -14,18 +14,19 @@ const context = z.object({
   generation: z.number().optional(),
 });
 
-/** Unmounts the staging path and removes it when it is empty. */
+/** Unmounts the staging path and removes it when it is empty. What somebody put beneath the mount stays, and changes nothing. */
 export const unstageVolume = forward<z.infer<typeof context>, WorkflowDeps>("volume.unstage", context, [
   {
     name: "unmount staging path",
-    async do({ volumeId, hostId, stagingPath }, { deps, signal }) {
+    async do({ volumeId, hostId, stagingPath }, { deps, signal, log }) {
       const volume = await deps.volumes.get(volumeId);
       if (volume.mode === "block") return undefined;
       const { mounts } = await deps.machines.get(hostId);
       const target = parseHostPath(stagingPath);
       const mounted = (await mounts.find(target, { signal })) !== undefined;
       await mounts.unmount(target, { signal });
-      await mounts.removeTarget(target, { signal });
+      const outcome = await mounts.removeTarget(target, { signal });
+      if (outcome === "kept") log.info({ stagingPath }, "the staging path has content: it stays");
       return { mounted };
     },
   },

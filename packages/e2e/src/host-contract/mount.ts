@@ -180,7 +180,7 @@ function refusalCases(current: CurrentLab, shared: SharedDisk): void {
     lab.defer(async () => {
       await initiator.files([{ op: "unlink", path: `${full}/kept` }], o);
     });
-    expect(await refusal(mounts.removeTarget(full, o))).toBe("busy");
+    expect(await mounts.removeTarget(full, o)).toBe("kept");
     const raw = { source: parseHostPath(two.device.path), target: parseHostPath(`${full}/kept`), readOnly: false };
     expect(await refusal(mounts.bindMount(raw, o))).toBe("precondition");
   });

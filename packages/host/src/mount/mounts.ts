@@ -1,4 +1,4 @@
-import { CommandError, type Argv, type CallOptions, type Executor, type FileOperation } from "@zfsilo/command";
+import { CommandError, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult } from "@zfsilo/command";
 import { BugError, StorageError, wrapError } from "@zfsilo/lib";
 import { posix } from "node:path";
 import { textOf } from "../file-results.ts";
@@ -35,6 +35,8 @@ const unmountTimeoutMs = 30_000;
 /** More mounts than this on one path are not ours to sort out. */
 const maxStacked = 8;
 const maxLinks = 10;
+/** Why a target cannot be removed: rmdir(2), unlink(2). EEXIST is another spelling of ENOTEMPTY. */
+const fixed = ["ENOTEMPTY", "EEXIST", "EBUSY", "EPERM", "EROFS"];
 
 /** Mounts, seen only through /proc/self/mountinfo: a stat on a dead device hangs. */
 export class Mounts {
@@ -116,20 +118,24 @@ export class Mounts {
     }
   }
 
-  /** Removes an unmounted target: an empty directory or an empty file, never anything with content. Absent is done. */
-  async removeTarget(target: HostPath, o: CallOptions): Promise<void> {
+  /**
+   * Removes an unmounted target: an empty directory or an empty file. Absent is done. What has content, or is fixed in place, is
+   * kept: it is not ours, and says nothing about the mount.
+   */
+  async removeTarget(target: HostPath, o: CallOptions): Promise<"removed" | "kept"> {
     const doing = `remove ${target} on ${this.#executor.host}`;
     const { path, mounts } = await this.#resolve(target, o);
     if (mountsAt(mounts, path).length > 0) throw new StorageError("precondition", `${doing}: something is mounted there`);
     try {
       const gone = ["ENOENT"];
-      const [removed] = await this.#executor.files([{ op: "rmdir", path, tolerate: [...gone, "ENOTDIR"] }], o);
-      if (removed?.errno !== "ENOTDIR") return;
+      const [removed] = await this.#executor.files([{ op: "rmdir", path, tolerate: [...gone, "ENOTDIR", ...fixed] }], o);
+      if (removed?.errno !== "ENOTDIR") return isKept(removed) ? "kept" : "removed";
       const [content] = await this.#executor.files([{ op: "read", path, maxBytes: 1, tolerate: gone }], o);
-      if ((textOf(content) ?? "") !== "") throw new StorageError("precondition", `${doing}: the file is not empty`);
-      await this.#executor.files([{ op: "unlink", path, tolerate: gone }], o);
+      if ((textOf(content) ?? "") !== "") return "kept";
+      const [unlinked] = await this.#executor.files([{ op: "unlink", path, tolerate: [...gone, ...fixed] }], o);
+      return isKept(unlinked) ? "kept" : "removed";
     } catch (error) {
-      throw error instanceof StorageError && error.message.startsWith(doing) ? error : wrapError(doing, error);
+      throw wrapError(doing, error);
     }
   }
 
@@ -229,6 +235,10 @@ export class Mounts {
     if (content !== undefined) throw this.#refusal(`use ${path} as a mount target`, "the file is not empty", "Remove it.");
     await this.#executor.files([{ op: "write", path, content: "", create: { mode: 0o600 } }], o);
   }
+}
+
+function isKept(result: FileResult | undefined): boolean {
+  return fixed.includes(result?.errno ?? "");
 }
 
 function directoryOperations(paths: readonly string[]): FileOperation[] {
