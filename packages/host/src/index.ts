@@ -1,5 +1,6 @@
 export { BlockDevices, type BlockDevice, type BlockDeviceOptions } from "./block-device/block-device.ts";
 export { Filesystems, type MakeFilesystem } from "./filesystem/filesystem.ts";
+export { ext4GrowthLimit, ext4LayoutFor, largestExt4, type Ext4Layout } from "./filesystem/ext4-layout.ts";
 export { mkfsOptions, parseMkfsOptions, type MkfsOptions } from "./filesystem/mkfs-options.ts";
 export {
   describeProbe,

@@ -203,6 +203,8 @@ export interface FilesystemDoc {
   /** resize2fs without a mount wants an e2fsck since the last one. */
   mountedSinceCheck: boolean;
   damaged: boolean;
+  /** An ext4 without 64bit. */
+  narrow?: boolean;
   /** An xfs whose mkfs did not end. */
   unfinished?: boolean;
 }

@@ -25,6 +25,7 @@ const iqn = /^(?:iqn|eui|naa)\.[a-z0-9.:-]{1,220}$/;
 const portal = /^(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.%a-z]+\]):\d{1,5}$/i;
 const path = /^\/[^\0]*$/;
 const uuid = /^[0-9a-f-]{36}$/i;
+const ext4Features = /^\^?(?:64bit|metadata_csum|orphan_file)(?:,\^?(?:64bit|metadata_csum|orphan_file))*$/;
 const listing = { "-o": names, "-t": names, "-d": number } as const;
 
 /**
@@ -82,7 +83,7 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
     { flags: ["-V"], required: ["-V"] },
     {
       flags: ["-q"],
-      options: { "-U": uuid, "-E": /^nodiscard,lazy_itable_init=1$/, "-b": number, "-i": number, "-I": number, "-m": number, "-N": number },
+      options: { "-U": uuid, "-E": /^nodiscard,lazy_itable_init=1(?:,resize=\d+)?$/, "-O": ext4Features, "-b": number, "-i": number, "-I": number, "-m": number, "-N": number },
       required: ["-q", "-U"],
       operands: [path],
       paths: { 0: "device" },
@@ -92,7 +93,7 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
     { flags: ["-V"], required: ["-V"] },
     {
       flags: ["-q", "-K"],
-      options: { "-m": new RegExp(`^uuid=${uuid.source.slice(1)}`, "i"), "-b": /^size=\d+$/, "-i": /^size=\d+$/, "-s": /^size=\d+$/ },
+      options: { "-m": new RegExp(`^(?:uuid=${uuid.source.slice(1, -1)}|(?:bigtime|inobtcount|reflink)=[01])$`, "i"), "-b": /^size=\d+$/, "-i": /^(?:size=\d+|nrext64=[01])$/, "-s": /^size=\d+$/ },
       required: ["-q", "-m"],
       operands: [path],
       paths: { 0: "device" },

@@ -1,3 +1,4 @@
+import type { Ext4Layout } from "@zfsilo/host";
 import type { GroupSnapshotId, HostId, Secret, SnapshotHandle, SnapshotId, VolumeHandle, VolumeId } from "@zfsilo/lib";
 
 /** What the database keeps, in the words of the domain. API messages are made from these, never the other way round. */
@@ -122,6 +123,8 @@ export interface FilesystemRecord {
    * Absent in records of earlier versions, where nothing was known of it.
    */
   readonly unclean?: boolean;
+  /** How an ext4 is laid out, which decides how far it can grow. Absent until it was made or looked at, and for xfs. */
+  readonly layout?: Ext4Layout;
 }
 
 export const copyModes = ["clone", "full"] as const;

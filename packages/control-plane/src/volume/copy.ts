@@ -18,6 +18,7 @@ import { copyVolume } from "../workflow/copy-volume.ts";
 import type { CopyContext } from "../workflow/copy-source.ts";
 import { targetNameOf } from "../workflow/ownership.ts";
 import type { Answer } from "./answer.ts";
+import { requireCopyGrowable } from "./growth-limit.ts";
 import { readySnapshot } from "./snapshot-requests.ts";
 import { hostInRole, madeBefore, namingCapacity, readyVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
@@ -152,6 +153,7 @@ function refuseMismatch(input: CopyVolumeInput, { hostId, pool, capacityBytes, c
   if (input.capacityBytes !== 0n && input.capacityBytes < capacityBytes) {
     throw invalidField("volume.capacity_bytes", `${input.capacityBytes} is less than the ${capacityBytes} of its source`, "Leave it out, or ask for as much or more.");
   }
+  requireCopyGrowable(content.filesystem, capacityBytes, input.capacityBytes);
   const blockSize = input.zfsOptions["volblocksize"];
   if (blockSize !== undefined && blockSize !== content.volblocksize) {
     throw invalidField("volume.zfs_options.volblocksize", `its source has ${content.volblocksize || "the default"}`, "The block size of a copy is that of its source.");
@@ -205,6 +207,7 @@ function contextOf(
               uuid: filesystem.uuid,
               formatted: filesystem.formatted,
               unclean: filesystem.unclean === true,
+              ...(filesystem.layout === undefined ? {} : { layout: filesystem.layout }),
             },
           }),
     },

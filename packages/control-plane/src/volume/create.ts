@@ -6,6 +6,7 @@ import type { AuthenticationMode, VolumeMode } from "../store/model.ts";
 import { createVolume, type CreateVolumeContext } from "../workflow/create-volume.ts";
 import { targetNameOf } from "../workflow/ownership.ts";
 import type { Answer } from "./answer.ts";
+import { requireMakeable } from "./growth-limit.ts";
 import { checkKeyFile, type GivenKey } from "./keys.ts";
 import { placementNotes } from "./placement.ts";
 import { hostInRole, madeBefore, namingCapacity, runOn, type RequestDeps } from "./volume-requests.ts";
@@ -49,6 +50,7 @@ export async function requestCreate(deps: RequestDeps, input: CreateVolumeInput,
     if (input.hostId !== undefined) await hostInRole(deps, input.hostId, "target", "volume.host");
     const blockBytes = BigInt(input.zfsOptions["volblocksize"] ?? defaultBlockBytes);
     const capacityBytes = roundUp(bytes(input.capacityBytes), blockBytes);
+    requireMakeable(input.filesystem, capacityBytes);
     const { volblocksize } = input.zfsOptions;
     const shape = { sparse: input.sparse, volblocksize: volblocksize === undefined ? undefined : BigInt(volblocksize) };
     const place = await deps.placer.place({ ...input, capacityBytes, shape });

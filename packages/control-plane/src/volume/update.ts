@@ -6,6 +6,7 @@ import { editVolume, type Edit } from "../workflow/edit-volume.ts";
 import { expandVolume } from "../workflow/expand-volume.ts";
 import { setVolumeOptions } from "../workflow/set-volume-options.ts";
 import type { Answer } from "./answer.ts";
+import { requireGrowable } from "./growth-limit.ts";
 import { namingCapacity, onVolume, type BeginWorkflow, type RequestDeps } from "./volume-requests.ts";
 
 /** A checked UpdateVolume request. A key that is present is to be changed, whatever its value. */
@@ -67,6 +68,7 @@ function newCapacity(volume: VolumeRecord, asked: bigint | undefined): bigint | 
 
 async function expand(deps: RequestDeps, volume: VolumeRecord, begin: BeginWorkflow, capacityBytes: bigint | undefined) {
   if (capacityBytes === undefined) return undefined;
+  await requireGrowable(deps, volume, capacityBytes);
   const release = await deps.placer.grow(volume, capacityBytes);
   try {
     const started = await namingCapacity(volume.pool, capacityBytes, () => begin(expandVolume, { volumeId: volume.id, capacityBytes }));

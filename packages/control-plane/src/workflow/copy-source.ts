@@ -15,6 +15,7 @@ const filesystemContent = z.object({
   uuid: z.string(),
   formatted: z.boolean(),
   unclean: z.boolean(),
+  layout: z.object({ blockBytes: z.number(), wide: z.boolean() }).exactOptional(),
 });
 
 /** What a volume that is made of another one's content is made with. */

@@ -8,7 +8,7 @@ import { volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { requireUnlocked } from "./encryption.ts";
 import { requireFilesystem } from "./format.ts";
-import { growToDevice } from "./grow-filesystem.ts";
+import { growToDevice, requireFollowed } from "./grow-filesystem.ts";
 import { getOwnZvol } from "./ownership.ts";
 
 const context = z.object({ volumeId, capacityBytes: z.bigint() });
@@ -46,7 +46,7 @@ async function growFilesystems(c: ExpandVolumeContext, io: Io): Promise<undefine
   await atEachInitiator(c, io, async (machine, volume, attachment) => {
     if (volume.mode === "block" || attachment.stagingPath === "" || attachment.readOnly) return;
     const device = await findDevice(machine, { ...volume, capacityBytes: c.capacityBytes }, io.signal);
-    await growToDevice(machine, device, requireFilesystem(volume).type, attachment.stagingPath, io.signal);
+    requireFollowed(volume, await growToDevice(machine, device, requireFilesystem(volume).type, attachment.stagingPath, io.signal));
   });
 }
 

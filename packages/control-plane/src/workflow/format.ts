@@ -49,7 +49,7 @@ export async function ensureFilesystemMade(
       await target.filesystems.eraseStart(zvol.dataset, { signal });
     };
     const eraseUnfinished = making ? erase : undefined;
-    const outcome = await filesystems.make({ device, type, uuid, options, begin, eraseUnfinished }, { signal }).catch((error: unknown) => {
+    const outcome = await filesystems.make({ device, type, uuid, options, deviceBytes: zvol.sizeBytes, begin, eraseUnfinished }, { signal }).catch((error: unknown) => {
       throw wrapError(`format ${zvol.dataset}`, error, { dataset: zvol.dataset });
     });
     log.info({ dataset: zvol.dataset, device, type, outcome }, "make filesystem");

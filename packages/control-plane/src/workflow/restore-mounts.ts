@@ -7,7 +7,7 @@ import { findDevice } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { requireFilesystem } from "./format.ts";
-import { growToDevice } from "./grow-filesystem.ts";
+import { growToDevice, recordLayout } from "./grow-filesystem.ts";
 import { bindVolume } from "./mount-volume.ts";
 import { showsDevice } from "./paths.ts";
 import { mountFilesystem, requireOurFilesystem } from "./mount-filesystem.ts";
@@ -57,7 +57,7 @@ async function mountStaging(c: Context, { deps, signal }: Io): Promise<undefined
   if (volume.mode === "filesystem" && stagingPath !== "") {
     await requireOurFilesystem(machine, volume, device.path, signal);
     await mountFilesystem(machine, volume, { device: device.path, stagingPath, readOnly, writeProtected }, signal);
-    if (!readOnly) await growToDevice(machine, device, requireFilesystem(volume).type, stagingPath, signal);
+    if (!readOnly) await recordLayout(deps, volume.id, await growToDevice(machine, device, requireFilesystem(volume).type, stagingPath, signal));
   }
   if (attachment.device !== device.path) await deps.volumes.updateAttachment(c.volumeId, c.hostId, { device: device.path });
 }

@@ -49,9 +49,10 @@ async function recordContent(c: Context, { deps, signal }: Io): Promise<undefine
   const volume = await deps.volumes.get(c.volumeId);
   const { content } = await deps.snapshots.get(c.snapshotId);
   if (volume.filesystem !== undefined && content.filesystem !== undefined) {
-    const { uuid, formatted, unclean = false } = content.filesystem;
+    const { uuid, formatted, unclean = false, layout } = content.filesystem;
     const { zfs } = await deps.machines.get(volume.hostId);
-    const filesystem = { ...volume.filesystem, uuid, formatted, unclean, making: false };
+    const { layout: _given, ...kept } = volume.filesystem;
+    const filesystem = { ...kept, uuid, formatted, unclean, making: false, ...(layout === undefined ? {} : { layout }) };
     const mark = formatted ? formattedMark(filesystem) : "none";
     await zfs.setProperties(parseDatasetName(volume.dataset), {}, { "zfsilo:formatted": mark }, { signal });
     await deps.volumes.update(c.volumeId, { filesystem });

@@ -1,4 +1,4 @@
-import { parseHostPath } from "@zfsilo/host";
+import { ext4LayoutFor, parseHostPath } from "@zfsilo/host";
 import { StorageError } from "@zfsilo/lib";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
@@ -8,7 +8,7 @@ import { findDevice } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { ensureFilesystemMade, requireFilesystem } from "./format.ts";
-import { growToDevice } from "./grow-filesystem.ts";
+import { growToDevice, recordLayout } from "./grow-filesystem.ts";
 import { mountFilesystem, requireOurFilesystem } from "./mount-filesystem.ts";
 import { getOwnZvol } from "./ownership.ts";
 import { giveBack, pathExists, pathTurn } from "./paths.ts";
@@ -66,7 +66,9 @@ async function makeFilesystem(c: StageVolumeContext, { deps, signal, log }: Io):
   };
   const { mark, isFresh } = await ensureFilesystemMade({ target, initiator, zvol, device, filesystem, begin }, { signal, log });
   await target.zfs.setProperties(zvol.dataset, {}, { "zfsilo:formatted": mark }, { signal });
-  await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, formatted: true, making: false } });
+  // One that is there already may be of an earlier version's making: then the growth below looks at it.
+  const layout = isFresh && filesystem.type === "ext4" ? { layout: ext4LayoutFor(filesystem.mkfsOptions, zvol.sizeBytes) } : {};
+  await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, ...layout, formatted: true, making: false } });
   return { isFresh };
 }
 
@@ -99,13 +101,15 @@ async function unmountStaging(c: StageVolumeContext, { deps, signal }: Io): Prom
   await deps.turns.run(pathTurn(c.hostId, c.stagingPath), () => giveBack(machine, taken, signal), signal);
 }
 
-/** A volume that grew while nobody had it mounted catches up here. */
-async function growFilesystem(c: StageVolumeContext, { deps, signal }: Io): Promise<undefined> {
+/** A volume that grew while nobody had it mounted catches up here, as far as it can: what it holds must stay within reach. */
+async function growFilesystem(c: StageVolumeContext, { deps, signal, log }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
   if (volume.mode === "block" || c.readOnly || c.isFresh === true) return;
   const machine = await deps.machines.get(c.hostId);
   const device = await findDevice(machine, volume, signal);
-  await growToDevice(machine, device, requireFilesystem(volume).type, c.stagingPath, signal);
+  const grown = await growToDevice(machine, device, requireFilesystem(volume).type, c.stagingPath, signal);
+  await recordLayout(deps, c.volumeId, grown);
+  if (grown.mostBytes !== undefined) log.warn({ mostBytes: grown.mostBytes }, "the volume is larger than its filesystem can be");
 }
 
 async function recordStaged(c: StageVolumeContext, { deps }: Io): Promise<undefined> {

@@ -18,7 +18,21 @@ export const zfsParameters = {
 } as const;
 
 /** How a filesystem is made. Which of them a type knows, and which values, the control plane says. */
-export const mkfsParameters = ["block_size", "inode_size", "bytes_per_inode", "inodes", "reserved_percent", "sector_size"] as const;
+export const mkfsParameters = [
+  "block_size",
+  "inode_size",
+  "bytes_per_inode",
+  "inodes",
+  "reserved_percent",
+  "64bit",
+  "metadata_csum",
+  "orphan_file",
+  "sector_size",
+  "bigtime",
+  "inobtcount",
+  "nrext64",
+  "reflink",
+] as const;
 
 /** What external-provisioner adds with --extra-create-metadata: kept as labels. */
 const metadata = ["csi.storage.k8s.io/pvc/name", "csi.storage.k8s.io/pvc/namespace", "csi.storage.k8s.io/pv/name"] as const;

@@ -24,6 +24,10 @@ const seen: readonly (readonly [stderr: string, reason: Reason])[] = [
   ["xfs_info: /dev/sda is not a valid XFS filesystem (unexpected SB magic number 0x00000000)", "precondition"],
   ["dumpe2fs: No such file or directory while trying to open /dev/nosuch", "not_found"],
   ["e2fsck: Input/output error while trying to open /dev/sda", "unavailable"],
+  ["unknown option -i exchange=0", "precondition"],
+  ["Invalid filesystem option set: orphan_file", "precondition"],
+  ["inode btree counters not supported without finobt support", "precondition"],
+  ["resize2fs: New size results in too many block group descriptors.", "precondition"],
   ["Segmentation fault", "internal"],
 ];
 

@@ -14,6 +14,16 @@ export const filesystemFailures: readonly StderrRule[] = [
     reason: "precondition",
     hint: "Unmount the filesystem and check it with e2fsck -f before growing it.",
   },
+  {
+    pattern: /unknown option -[a-z]|Invalid filesystem option set|not supported without/,
+    reason: "precondition",
+    hint: "The mkfs of this host does not know one of the volume's mkfs_options, or not this combination. CheckHost shows its version.",
+  },
+  {
+    pattern: /too many block group descriptors/,
+    reason: "precondition",
+    hint: "Its blocks are too small to grow that far. Make a new volume of the size you need and copy the files.",
+  },
   { pattern: /New size smaller than minimum|shrinking not supported/, reason: "invalid_argument" },
   { pattern: /Bad magic number in super-block/, reason: "precondition", hint: "There is no such filesystem on the device." },
   { pattern: /is not a valid XFS filesystem|bad superblock magic number|unrecognized/i, reason: "precondition" },

@@ -111,6 +111,13 @@ describe("make", () => {
     await make("xfs", xfsUuid, [silent, zeros, xfs, isXfs], { inode_size: "1024" });
   });
 
+  it("lays an ext4 on a device of known size out for growth", async () => {
+    const mkfs = { argv: `mkfs.ext4 -q -U ${ext4Uuid} -E nodiscard,lazy_itable_init=1,resize=268435456 -b 4096 -i 16384 -m 0 /dev/sda` };
+    const run = (filesystems: Filesystems) =>
+      filesystems.make({ device: "/dev/sda", type: "ext4", uuid: ext4Uuid, options: { reserved_percent: "0" }, deviceBytes: 64n << 20n }, o);
+    expect(await against([silent, zeros, mkfs, isExt4], run)).toBe("made");
+  });
+
   it("says so when it is there already, and makes none", async () => {
     expect(await make("ext4", ext4Uuid, [silent, zeros, mkfsExt4, isExt4])).toBe("made");
     expect(await make("ext4", ext4Uuid, [isExt4, { argv: "e2fsck -f -n /dev/sda" }])).toBe("present");
@@ -178,7 +185,9 @@ describe("make", () => {
 
   it.each([
     ["ext4", { inode_size: "256", block_size: "4096", reserved_percent: "0" }, ["-b", "4096", "-I", "256", "-m", "0"]],
+    ["ext4", { orphan_file: "0", "64bit": "1", metadata_csum: "0", inodes: "99" }, ["-O", "64bit,^metadata_csum,^orphan_file", "-N", "99"]],
     ["xfs", { sector_size: "4096" }, ["-s", "size=4096"]],
+    ["xfs", { reflink: "0", bigtime: "0", nrext64: "0", inobtcount: "1" }, ["-m", "bigtime=0", "-m", "inobtcount=1", "-i", "nrext64=0", "-m", "reflink=0"]],
   ] as const)("writes %s options in order of their names", (type, options, argv) => {
     expect(mkfsArguments(type, options)).toEqual(argv);
   });
@@ -187,6 +196,9 @@ describe("make", () => {
     ["ext4", { block_size: "3000" }],
     ["ext4", { reserved_percent: "51" }],
     ["ext4", { bytes_per_inode: "1 -F" }],
+    ["ext4", { orphan_file: "no" }],
+    ["ext4", { reflink: "0" }],
+    ["xfs", { reflink: "2" }],
     ["xfs", { reserved_percent: "1" }],
     ["xfs", { block_size: "4096\n" }],
   ] as const)("refuses the %s options %j", (type, options) => {
@@ -232,12 +244,12 @@ describe("check", () => {
 
 describe("size and use", () => {
   it.each([
-    ["ext4", "dumpe2fs -h /dev/sda", "dumpe2fs.e2fsprogs-1.47.0.stdout.txt", 268435456n],
-    ["ext4", "dumpe2fs -h /dev/sda", "dumpe2fs-mounted.e2fsprogs-1.47.0.stdout.txt", 536870912n],
-    ["xfs", "xfs_info /dev/sda", "xfs_info.xfsprogs-6.1.0.stdout.txt", 536870912n],
-  ] as const)("reads the size of %s", async (type, argv, file, size) => {
+    ["ext4", "dumpe2fs -h /dev/sda", "dumpe2fs.e2fsprogs-1.47.0.stdout.txt", { sizeBytes: 268435456n, ext4: { blockBytes: 1024, wide: true } }],
+    ["ext4", "dumpe2fs -h /dev/sda", "dumpe2fs-mounted.e2fsprogs-1.47.0.stdout.txt", { sizeBytes: 536870912n, ext4: { blockBytes: 1024, wide: true } }],
+    ["xfs", "xfs_info /dev/sda", "xfs_info.xfsprogs-6.1.0.stdout.txt", { sizeBytes: 536870912n }],
+  ] as const)("reads the extent of %s", async (type, argv, file, extent) => {
     const run = { argv, stdout: read(file) };
-    expect(await against([run], (filesystems) => filesystems.sizeBytes("/dev/sda", type, o))).toBe(size);
+    expect(await against([run], (filesystems) => filesystems.extent("/dev/sda", type, o))).toEqual(extent);
     await expect(against([{ argv }], (filesystems) => filesystems.sizeBytes("/dev/sda", type, o))).rejects.toMatchObject({
       reason: "internal",
     });

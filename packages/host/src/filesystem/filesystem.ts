@@ -4,15 +4,18 @@ import type { HostPath } from "../mount/host-path.ts";
 import { Tool, withTimeout } from "../tool.ts";
 import { zvolPath, type DatasetName } from "../zfs/names.ts";
 import { filesystemFailures } from "./errors.ts";
+import { ext4Arguments } from "./ext4-layout.ts";
 import { mkfsArguments, type MkfsOptions } from "./mkfs-options.ts";
 import { parseBlkid, parseDumpe2fs, parseStatfs, parseXfsInfo, parseXfsInProgress } from "./parse.ts";
-import { describeProbe, isFilesystem, type CheckResult, type FsStats, type FsType, type Probe } from "./types.ts";
+import { describeProbe, isFilesystem, type CheckResult, type FsExtent, type FsStats, type FsType, type Probe } from "./types.ts";
 
 export interface MakeFilesystem {
   readonly device: string;
   readonly type: FsType;
   readonly uuid: string;
   readonly options: MkfsOptions;
+  /** Of the device, which decides how an ext4 is laid out so that it can grow. Without it mkfs decides. */
+  readonly deviceBytes?: bigint;
   /** Called once the device was found blank, before anything is written to it. */
   readonly begin?: () => Promise<void>;
   /**
@@ -70,10 +73,11 @@ export class Filesystems {
    * mkfs.ext4 without a terminal overwrites whatever is there (hosts.md), so the probe right before is ours to do. Discarding is
    * skipped: the volume is fresh, and it takes minutes.
    */
-  async make({ device, type, uuid, options, begin, eraseUnfinished }: MakeFilesystem, o: CallOptions): Promise<"made" | "present"> {
+  async make({ device, type, uuid, options, deviceBytes = 0n, begin, eraseUnfinished }: MakeFilesystem, o: CallOptions): Promise<"made" | "present"> {
     if (!uuidPattern.test(uuid)) throw invalidField("uuid", "is not a lower-case UUID");
     const doing = `make ${type} on ${device}`;
     const extra = mkfsArguments(type, options);
+    const argv = makeArgv(type, uuid, type === "ext4" ? [...ext4Arguments(options, deviceBytes), ...extra] : extra, device);
     let before = await this.probe(device, o);
     const isHere = isFilesystem(before, type, uuid);
     if (isHere && (await this.isComplete(device, type, o))) return "present";
@@ -90,7 +94,7 @@ export class Filesystems {
       });
     }
     await begin?.();
-    await this.#tool.run(doing, makeArgv(type, uuid, extra, device), withTimeout(o, makeTimeoutMs));
+    await this.#tool.run(doing, argv, withTimeout(o, makeTimeoutMs));
     const after = await this.probe(device, o);
     if (isFilesystem(after, type, uuid)) return "made";
     throw new StorageError("internal", `${doing} on ${this.#executor.host}: it reads back as ${describeProbe(after)}`, {
@@ -163,12 +167,17 @@ export class Filesystems {
     await this.#tool.run(`grow ${type} on ${device}`, argv, withTimeout(o, makeTimeoutMs));
   }
 
-  /** The size the filesystem has now, which is at most that of its device. */
+  /** The size the filesystem has now. */
   async sizeBytes(device: string, type: FsType, o: CallOptions): Promise<Bytes> {
+    return (await this.extent(device, type, o)).sizeBytes;
+  }
+
+  /** The size the filesystem has now, and what it can grow to. */
+  async extent(device: string, type: FsType, o: CallOptions): Promise<FsExtent> {
     requireDevice(device);
     const argv: Argv = type === "ext4" ? ["dumpe2fs", "-h", device] : ["xfs_info", device];
     const stdout = await this.#tool.run(`read the size of ${type} on ${device}`, argv, withTimeout(o, readTimeoutMs));
-    return this.#read(argv, stdout, type === "ext4" ? parseDumpe2fs : parseXfsInfo);
+    return this.#read<FsExtent>(argv, stdout, type === "ext4" ? parseDumpe2fs : parseXfsInfo);
   }
 
   /** Use of a mounted filesystem. */
@@ -203,7 +212,7 @@ export class Filesystems {
 function makeArgv(type: FsType, uuid: string, extra: readonly string[], device: string): Argv {
   switch (type) {
     case "ext4":
-      return ["mkfs.ext4", "-q", "-U", uuid, "-E", "nodiscard,lazy_itable_init=1", ...extra, device];
+      return ["mkfs.ext4", "-q", "-U", uuid, ...extra, device];
     case "xfs":
       return ["mkfs.xfs", "-q", "-K", "-m", `uuid=${uuid}`, ...extra, device];
     default:

@@ -1,5 +1,6 @@
 import { bytes, StorageError, type Bytes } from "@zfsilo/lib";
-import type { FsStats, Probe } from "./types.ts";
+import type { Ext4Layout } from "./ext4-layout.ts";
+import type { FsExtent, FsStats, Probe } from "./types.ts";
 
 /**
  * `blkid -p -o export`: one `KEY=VALUE` a line, of which TYPE and UUID tell a filesystem, PTTYPE a partition table.
@@ -23,15 +24,18 @@ export function parseBlkid(stdout: string): Probe {
   return { kind: "other", description: what };
 }
 
-/** `Block count:              16384` and `Block size:               4096` of `dumpe2fs -h`. */
-export function parseDumpe2fs(stdout: string): Bytes {
-  return product(/^Block count:\s+(\d+)$/m.exec(stdout)?.[1], /^Block size:\s+(\d+)$/m.exec(stdout)?.[1], "dumpe2fs");
+/** `Block count:              16384`, `Block size:               4096` and `Filesystem features:      … 64bit …` of `dumpe2fs -h`. */
+export function parseDumpe2fs(stdout: string): FsExtent & { readonly ext4: Ext4Layout } {
+  const blockSize = /^Block size:\s+(\d+)$/m.exec(stdout)?.[1];
+  const sizeBytes = product(/^Block count:\s+(\d+)$/m.exec(stdout)?.[1], blockSize, "dumpe2fs");
+  const features = /^Filesystem features:\s+(.*)$/m.exec(stdout)?.[1] ?? "";
+  return { sizeBytes, ext4: { blockBytes: Number(blockSize), wide: features.split(" ").includes("64bit") } };
 }
 
 /** `data     =                       bsize=4096   blocks=65536, imaxpct=25` of `xfs_info`. */
-export function parseXfsInfo(stdout: string): Bytes {
+export function parseXfsInfo(stdout: string): FsExtent {
   const match = /^data\s*=\s*bsize=(\d+)\s+blocks=(\d+),/m.exec(stdout);
-  return product(match?.[2], match?.[1], "xfs_info");
+  return { sizeBytes: product(match?.[2], match?.[1], "xfs_info") };
 }
 
 /** `inprogress = 1` of `xfs_db -c "sb 0" -c "print inprogress"`. */

@@ -1,4 +1,5 @@
-import { assertNever, invalidField } from "@zfsilo/lib";
+import { assertNever, invalidField, type Bytes } from "@zfsilo/lib";
+import type { Ext4Layout } from "./ext4-layout.ts";
 
 export const fsTypes = ["ext4", "xfs"] as const;
 export type FsType = (typeof fsTypes)[number];
@@ -36,6 +37,13 @@ export function describeProbe(found: Probe): string {
     default:
       return assertNever(found);
   }
+}
+
+/** How far a filesystem reaches, which is at most the end of its device. */
+export interface FsExtent {
+  readonly sizeBytes: Bytes;
+  /** What decides how far it can grow. xfs has no limit that a volume reaches. */
+  readonly ext4?: Ext4Layout;
 }
 
 /** `stat -f` of a mounted filesystem. */

@@ -124,6 +124,13 @@ export const resize2fs: Program = (machine, args) => {
     const least = BigInt(fs.used) / BigInt(fs.blockSize);
     if (count < least) throw new ToolFailure(1, `${resizeBanner}resize2fs: New size smaller than minimum (${least})\n`);
   }
+  // The descriptors of all groups have to fit into the first one (resize/main.c).
+  const block = BigInt(fs.blockSize);
+  const groups = (count + 8n * block - 1n) / (8n * block);
+  const descriptors = (groups * (fs.narrow === true ? 32n : 64n) + block - 1n) / block;
+  if (descriptors + (unit === 1 ? 1n : 0n) > 8n * block) {
+    throw new ToolFailure(1, `${resizeBanner}resize2fs: New size results in too many block group descriptors.\n`);
+  }
   const edited = editFilesystem(machine, device);
   if (edited !== undefined) edited.size = size.toString();
   return done(`The filesystem on ${path} is now ${count} (${unit}k) blocks long.\n\n`, resizeBanner);
@@ -158,6 +165,7 @@ export const dumpe2fs: Program = (machine, args) => {
     `Filesystem volume name:   ${fs.label === "" ? "<none>" : fs.label}`,
     `Filesystem UUID:          ${fs.uuid}`,
     "Filesystem magic number:  0xEF53",
+    `Filesystem features:      has_journal extent ${fs.narrow === true ? "" : "64bit "}flex_bg`,
     `Filesystem state:         ${fs.damaged ? "not clean with errors" : "clean"}`,
     `Block count:              ${blocks(fs)}`,
     `Free blocks:              ${free}`,

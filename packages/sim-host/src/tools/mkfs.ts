@@ -11,17 +11,32 @@ import { isHeldBy, openFor } from "./block.ts";
 
 const zeroUuid = "00000000-0000-4000-8000-";
 
+interface Making {
+  readonly type: FilesystemDoc["type"];
+  readonly blockSize: number;
+  readonly uuid: string | undefined;
+  readonly label: string | undefined;
+  readonly narrow?: boolean;
+}
+
 /** Writes it to the device, or a part of it. */
-type Write = (machine: Machine, device: OpenDevice, type: FilesystemDoc["type"], blockSize: number, uuid: string | undefined, label?: string) => void;
+type Write = (machine: Machine, device: OpenDevice, making: Making) => void;
+
+/** Features that can be switched on and off, of those the tools know. */
+const ext4Features = /^\^?(?:64bit|metadata_csum|orphan_file)$/;
+const xfsMeta = /^(?:uuid=[0-9a-fA-F-]+|(?:bigtime|inobtcount|reflink)=[01])$/;
+const xfsInode = /^(?:size=\d+|nrext64=[01])$/;
 
 const makeExt4 = (write: Write): Program => (machine, args) => {
-  const options = parseOptions("mkfs.ext4", args, { flags: ["-q", "-V", "-F"], values: ["-U", "-E", "-L", "-b", "-i", "-I", "-m", "-N"] });
+  const options = parseOptions("mkfs.ext4", args, { flags: ["-q", "-V", "-F"], values: ["-U", "-E", "-L", "-O", "-b", "-i", "-I", "-m", "-N"] });
   if (options.flags.has("-V")) {
     return done("", "mke2fs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS Library version 1.47.0\n");
   }
   for (const extended of (lastValue(options, "-E") ?? "nodiscard").split(",")) {
-    if (!/^(no)?discard$|^lazy_(itable|journal)_init=[01]$/.test(extended)) throw new UnmodelledError(`mkfs.ext4 -E ${extended}`);
+    if (!/^(no)?discard$|^lazy_(itable|journal)_init=[01]$|^resize=\d+$/.test(extended)) throw new UnmodelledError(`mkfs.ext4 -E ${extended}`);
   }
+  const features = (options.values.get("-O") ?? []).flatMap((value) => value.split(","));
+  for (const name of features) if (!ext4Features.test(name)) throw new ToolFailure(1, `Invalid filesystem option set: ${features.join(",")}`);
   const path = onlyOperand("mkfs.ext4", options);
   const banner = "mke2fs 1.47.0 (5-Feb-2023)\n";
   const device = openFor(
@@ -46,13 +61,18 @@ const makeExt4 = (write: Write): Program => (machine, args) => {
   if (device.size < 64n * 1024n) {
     throw new ToolFailure(1, `${path}: Not enough space to build proposed filesystem while setting up superblock`);
   }
-  write(machine, device, "ext4", blockSize, lastValue(options, "-U"), lastValue(options, "-L"));
+  const narrow = features.includes("^64bit");
+  write(machine, device, { type: "ext4", blockSize, uuid: lastValue(options, "-U"), label: lastValue(options, "-L"), ...(narrow ? { narrow } : {}) });
   return done();
 };
 
 const makeXfs = (write: Write): Program => (machine, args) => {
   const options = parseOptions("mkfs.xfs", args, { flags: ["-q", "-K", "-V"], values: ["-m", "-L", "-b", "-i", "-s", "-d"] });
   if (options.flags.has("-V")) return done("mkfs.xfs version 6.1.0\n");
+  for (const [flag, known] of [["-m", xfsMeta], ["-i", xfsInode]] as const) {
+    const unknown = (options.values.get(flag) ?? []).flatMap((value) => value.split(",")).find((value) => !known.test(value));
+    if (unknown !== undefined) throw new ToolFailure(1, `unknown option ${flag} ${unknown}`);
+  }
   const path = onlyOperand("mkfs.xfs", options);
   const device = openFor(
     machine,
@@ -73,9 +93,9 @@ const makeXfs = (write: Write): Program => (machine, args) => {
   if (device.size < 300n * 1024n * 1024n) {
     throw new ToolFailure(1, "Filesystem must be larger than 300MB.");
   }
-  const uuid = /(?:^|,)uuid=([^,]+)/.exec(lastValue(options, "-m") ?? "")?.[1];
+  const uuid = /(?:^|,)uuid=([^,]+)/.exec((options.values.get("-m") ?? []).join(","))?.[1];
   const blockSize = /(?:^|,)size=(\d+)/.exec(lastValue(options, "-b") ?? "")?.[1] ?? "4096";
-  write(machine, device, "xfs", Number(blockSize), uuid, lastValue(options, "-L"));
+  write(machine, device, { type: "xfs", blockSize: Number(blockSize), uuid, label: lastValue(options, "-L") });
   return done();
 };
 
@@ -86,14 +106,7 @@ function onlyOperand(program: string, options: Options): string {
 }
 
 /** Everything that was on the device is gone: for what a reader sees, as discarded. */
-function format(
-  machine: Machine,
-  device: OpenDevice,
-  type: FilesystemDoc["type"],
-  blockSize: number,
-  uuid: string | undefined,
-  label = "",
-): void {
+function format(machine: Machine, device: OpenDevice, { type, blockSize, uuid, label = "", narrow = false }: Making): void {
   const { content } = device;
   if (content === undefined) throw new KernelError("EIO", device.name);
   if (device.protection !== undefined) throw new ToolFailure(1, `/dev/${device.name}: ${errnoText("EROFS")} while setting up superblock`);
@@ -122,6 +135,7 @@ function format(
     writers: 0,
     mountedSinceCheck: false,
     damaged: false,
+    ...(narrow ? { narrow } : {}),
   };
   model.files.put(content, { ...newFile("directory", 0o755), generation: edited.generation });
   if (type === "ext4") model.files.put(`${content}/lost+found`, { ...newFile("directory", 0o700), generation: edited.generation });
@@ -136,8 +150,8 @@ function formatInPart(machine: Machine, device: OpenDevice): void {
 }
 
 /** mkfs.xfs begins with the superblock, which says that the rest is missing. */
-const formatUnfinished: Write = (machine, device, ...parts) => {
-  format(machine, device, ...parts);
+const formatUnfinished: Write = (machine, device, making) => {
+  format(machine, device, making);
   const edited = device.content === undefined ? undefined : machine.model.contents.edit(device.content);
   if (edited?.fs !== undefined) edited.fs.unfinished = true;
 };

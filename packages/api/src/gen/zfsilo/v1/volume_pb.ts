@@ -316,6 +316,8 @@ export type Filesystem = Message<"zfsilo.v1.Filesystem"> & {
 
   /**
    * How it is made: block_size, inode_size, and for ext4 bytes_per_inode, inodes, reserved_percent, for xfs sector_size.
+   * Features are 0 or 1: for ext4 64bit, metadata_csum, orphan_file, for xfs bigtime, inobtcount, nrext64, reflink. Switch off
+   * what the kernel or tools of a node do not know. An ext4 has blocks of 4096 bytes unless block_size says otherwise.
    * Immutable.
    *
    * @generated from field: map<string, string> mkfs_options = 2;
