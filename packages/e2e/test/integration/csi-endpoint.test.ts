@@ -38,7 +38,7 @@ const offered = {
 
 /** A text with what URLs, gRPC and grpc-js each treat in their own way. */
 const odd = "a:b, c/d?e 50% ü";
-const refused = { name: odd, parameters: { [odd]: "1" }, volumeCapabilities: [{ mount: {}, access_mode: { mode: "SINGLE_NODE_WRITER" } }] };
+const refused = { name: odd, parameters: { [odd]: "1" }, volumeCapabilities: [{ mount: {}, accessMode: { mode: "SINGLE_NODE_WRITER" } }] };
 const refusal = `parameters: unknown: ${odd}. docs/csi.md lists the parameters.`;
 
 describe.runIf(hasGo())("called by grpc-go with the spec's own messages", () => {
@@ -65,7 +65,7 @@ type Call = (message: object, done: (error: grpc.ServiceError | null, answer: un
 /** A client of grpc-js for one service. */
 function fromGrpcJs(address: string, service: "Identity" | "Controller"): { readonly call: (method: string, message: object) => Promise<unknown>; close(): void } {
   const protos = fileURLToPath(new URL("../../../../proto/", import.meta.url));
-  const definition = loadSync("csi/v1/csi.proto", { includeDirs: [protos], enums: String, keepCase: true });
+  const definition = loadSync("csi/v1/csi.proto", { includeDirs: [protos], enums: String });
   const loaded = grpc.loadPackageDefinition(definition) as unknown as { csi: { v1: Record<string, grpc.ServiceClientConstructor> } };
   const client = new loaded.csi.v1[service]!(address, grpc.credentials.createInsecure());
   return {
