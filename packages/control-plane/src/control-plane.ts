@@ -9,7 +9,7 @@ import { databaseName, prepareDataDirectory } from "./data-directory.ts";
 import { seedHosts } from "./host/seed-hosts.ts";
 import { AgentRegistry } from "./machines/agent/agent-registry.ts";
 import { enrol } from "./machines/agent/enrolment.ts";
-import { connectHost } from "./machines/connect.ts";
+import { connectHost, simulate } from "./machines/connect.ts";
 import { lookAt } from "./machines/look.ts";
 import { Machines } from "./machines/machines.ts";
 import { PoolProbe } from "./machines/pool-probe.ts";
@@ -147,6 +147,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       observer: {
         hostChanged: (host) => {
           machines.hostChanged(host);
+          if (host.connection.kind === "simulated") simulate(host, world);
           registry.hostChanged(host);
           // A quota of its pools may be another one.
           reconcile.request();

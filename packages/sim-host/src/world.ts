@@ -96,6 +96,21 @@ export class SimWorld {
     });
   }
 
+  /** Gives a machine these addresses on the storage network and no others. What listens at one that is gone stays, unreachable. */
+  setAddresses(name: string, addresses: readonly string[]): void {
+    this.#edit(name, (facts) => {
+      for (const address of facts.addresses) this.#model.machineByAddress.delete(address);
+      for (const address of addresses) this.#model.machineByAddress.put(address, { machine: name });
+      facts.addresses = [...addresses];
+    });
+  }
+
+  /** Another name for the initiator, as when the machine is installed anew. Sessions keep the one they were made with. */
+  setInitiatorName(name: string, initiatorName: string): void {
+    installInitiator(this.#machine(name), initiatorName);
+    this.#model.store.commit();
+  }
+
   /** Cuts or mends the storage network between two machines. Executors still reach both. */
   cut(a: string, b: string, isCut = true): void {
     for (const [name, other] of [[a, b], [b, a]] as const) {

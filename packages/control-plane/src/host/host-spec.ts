@@ -2,6 +2,7 @@ import { parseDatasetName, parseHostPath, parseIqn, parsePoolName, parsePortal, 
 import { assertNever, invalidField } from "@zfsilo/lib";
 import type { Connection, HostRecord, PoolRef, PortalRef } from "../store/model.ts";
 import { checkDisplayName, checkLabels } from "../text-rules.ts";
+import { unusableAddress } from "./portal-address.ts";
 
 /** What a person says about a host, from the API or from the configuration file. Empty and 0 mean the default. */
 export type HostSpec = Pick<
@@ -32,7 +33,7 @@ export function checkHostSpec(spec: HostSpec, name: FieldName): HostSpec {
     roles,
     connection: checkConnection(spec.connection, name),
     pools: checkPools(spec.pools, name("pools")),
-    portals: checkPortals(spec.portals, name("portals")),
+    portals: checkPortals(spec.portals, name("portals"), isInitiator || ["local", "simulated"].includes(spec.connection.kind)),
     initiatorIqn: spec.initiatorIqn === "" ? "" : parseIqn(spec.initiatorIqn, name("initiator_iqn")),
     allowedRoots: isInitiator ? checkRoots(spec.allowedRoots, name("allowed_roots")) : [],
   };
@@ -117,11 +118,15 @@ function checkRatio(ratio: number, field: string): Pick<PoolRef, "overcommitRati
   return { overcommitRatio: ratio };
 }
 
-function checkPortals(portals: readonly PortalRef[], field: string): readonly PortalRef[] {
+/** An initiator logs in at the address as it is given: one that means nothing to another machine is refused. */
+function checkPortals(portals: readonly PortalRef[], field: string, ownInitiators: boolean): readonly PortalRef[] {
   checkCount(portals, field);
-  const checked = portals.map(({ address, port }, index) =>
-    parsePortal({ address, port: port === 0 ? defaultIscsiPort : port }, `${field}[${index}]`),
-  );
+  const checked = portals.map(({ address, port }, index) => {
+    const portal = parsePortal({ address, port: port === 0 ? defaultIscsiPort : port }, `${field}[${index}]`);
+    const problem = unusableAddress(portal.address, ownInitiators);
+    if (problem !== undefined) throw invalidField(`${field}[${index}].address`, problem, "Give the address at which initiators reach this host.");
+    return portal;
+  });
   refuseRepeated(checked.map(({ address, port }) => `${address} ${port}`), field);
   return checked;
 }

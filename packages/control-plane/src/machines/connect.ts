@@ -54,16 +54,21 @@ function executorFor(host: HostRecord, { world, sshAgentSocket, agents }: Connec
     case "agent":
       return new AgentExecutor(id, agents);
     case "simulated":
-      world.addMachine({
-        name: id,
-        pools: host.pools.map(({ name }) => ({ name, sizeBytes: simulatedPoolBytes })),
-        addresses: host.portals.map(({ address }) => address),
-        initiatorName: host.initiatorIqn === "" ? `iqn.2026-01.io.zfsilo.sim:${id.replaceAll("_", "-")}` : host.initiatorIqn,
-      });
+      simulate(host, world);
       return world.executor(id);
     default:
       return assertNever(connection);
   }
+}
+
+/** A simulated machine has what its record names: the pools, the addresses, the initiator name. It loses none of them. */
+export function simulate({ id, pools, portals, initiatorIqn }: HostRecord, world: SimWorld): void {
+  world.addMachine({
+    name: id,
+    pools: pools.map(({ name }) => ({ name, sizeBytes: simulatedPoolBytes })),
+    addresses: portals.map(({ address }) => address),
+    initiatorName: initiatorIqn === "" ? `iqn.2026-01.io.zfsilo.sim:${id.replaceAll("_", "-")}` : initiatorIqn,
+  });
 }
 
 /** Without anything to log in with each command fails, and nothing before: a host that cannot be used stops no other. */

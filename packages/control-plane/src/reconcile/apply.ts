@@ -56,6 +56,9 @@ async function makeNewest(deps: WorkflowDeps, volume: VolumeRecord): Promise<Vol
   return newer === undefined ? volume : deps.volumes.update(volume.id, { generation: newer + 1 });
 }
 
+/** A repair may uncover another, and that one a third. */
+const maxRounds = 3;
+
 export interface RepairOptions {
   readonly initiators?: readonly HostId[];
   readonly scope?: Scope;
@@ -75,22 +78,32 @@ export async function repairClaimed(
     // They were named because they have something: not seeing it is not its absence.
     return [...compareVolume(record, seen, deps.clusterId), ...strangers.flatMap((id) => unseen(id, seen))];
   };
-  const before = await look(volume);
-  const planned = planVolume(volume, before).filter(({ difference }) => scope(difference));
-  const actions = actionsOf(planned);
+  let planned: readonly Planned[] = [];
+  const tried = new Set<string>();
   const failures = new Map<string, unknown>();
   let operation: OperationId | undefined;
-  for (const action of actions) {
-    try {
-      operation = await perform(volume.id, action, begin);
-      deps.repairs?.repair(action.kind, "done");
-    } catch (error) {
-      failures.set(actionKey(action), error);
-      deps.repairs?.repair(action.kind, "failed");
+  let now = volume;
+  let after = await look(volume);
+  for (let round = 1; round <= maxRounds; round += 1) {
+    const found = planVolume(now, after).filter(({ difference }) => scope(difference));
+    // What one repair uncovers (a new session shows that the mount is of the old one) is mended too, and each thing once.
+    const actions = actionsOf(found).filter((action) => !tried.has(actionKey(action)));
+    planned = round === 1 ? found : withUncovered(planned, found, actions);
+    if (actions.length === 0) break;
+    for (const action of actions) {
+      tried.add(actionKey(action));
+      try {
+        operation = await perform(volume.id, action, begin);
+        deps.repairs?.repair(action.kind, "done");
+      } catch (error) {
+        failures.set(actionKey(action), error);
+        deps.repairs?.repair(action.kind, "failed");
+      }
     }
+    now = await deps.volumes.get(volume.id);
+    after = await look(now);
+    if (failures.size > 0) break;
   }
-  const now = actions.length === 0 ? volume : await deps.volumes.get(volume.id);
-  const after = actions.length === 0 ? before : await look(now);
   return {
     volume: await recordCondition(deps, now, after),
     findings: planned.map((one) => finding(one, after, failures)),
@@ -98,6 +111,15 @@ export async function repairClaimed(
     unseen: after.filter((difference) => unjudged.includes(difference.reason) && scope(difference)),
     failure: [...failures.values()][0],
   };
+}
+
+/** What was planned before, and what is to be done now. Something that had to wait until now is not told twice. */
+function withUncovered(before: readonly Planned[], found: readonly Planned[], actions: readonly Action[]): Planned[] {
+  const keys = new Set(actions.map(actionKey));
+  const uncovered = found.filter((one) => "action" in one && keys.has(actionKey(one.action)));
+  const isAgain = ({ host, reason, expected }: Difference): boolean =>
+    uncovered.some(({ difference }) => difference.host === host && difference.reason === reason && difference.expected === expected);
+  return [...before.filter((one) => "action" in one || !isAgain(one.difference)), ...uncovered];
 }
 
 /** How long a call that is done may look whether a condition is over: a host that is away must not hold its answer up. */
@@ -180,7 +202,9 @@ async function perform(volumeId: VolumeId, action: Action, begin: Begin<Workflow
     case "shut-out":
       return (await begin(shutOutInitiator, { volumeId, initiatorIqn: action.initiatorIqn })).operation;
     case "restore-export":
-      return (await begin(restoreExport, { volumeId })).operation;
+      return (await begin(restoreExport, { volumeId, dropPortals: [] })).operation;
+    case "drop-portals":
+      return (await begin(restoreExport, { volumeId, dropPortals: action.portals.map((portal) => ({ ...portal })) })).operation;
     case "restore-session":
       return (await begin(restoreSession, { volumeId, hostId: action.hostId })).operation;
     case "finish-expansion":

@@ -1,9 +1,10 @@
 import type { LioExport, Mount, Session } from "@zfsilo/host";
 import { errorChain, type HostId } from "@zfsilo/lib";
-import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
+import type { AttachmentRecord, PortalRef, VolumeRecord } from "../store/model.ts";
 import { unusableTailBytes } from "../workflow/grow-filesystem.ts";
 import { devicePathOf } from "../workflow/ownership.ts";
 import { showsDevice } from "../workflow/paths.ts";
+import { comparePortals } from "./compare-portals.ts";
 import type { InitiatorView, Observation, TargetView } from "./observation.ts";
 
 export const differenceReasons = [
@@ -21,6 +22,7 @@ export const differenceReasons = [
   "TARGET_MISSING",
   "TARGET_INCOMPLETE",
   "TARGET_UNEXPECTED",
+  "PORTAL_OUTDATED",
   "INITIATOR_SHUT_OUT",
   "WRITE_PROTECTION_WRONG",
   "INITIATOR_UNEXPECTED",
@@ -51,12 +53,14 @@ export interface Difference {
   readonly sizeBytes?: bigint;
   /** Who has access, for INITIATOR_UNEXPECTED. */
   readonly initiatorIqn?: string;
+  /** Where it is exported besides, for PORTAL_OUTDATED, and whether somebody may have a session there. */
+  readonly oldPortals?: { readonly portals: readonly PortalRef[]; readonly used: boolean };
 }
 
 /** Pure: the record of one volume against what was seen. Empty when all is as recorded. */
 export function compareVolume(volume: VolumeRecord, seen: Observation, clusterId: string): Difference[] {
   const target = seen.targets.get(volume.hostId);
-  const atTarget = target === undefined ? unseen(volume.hostId, seen) : compareTarget(volume, target, clusterId);
+  const atTarget = target === undefined ? unseen(volume.hostId, seen) : compareTarget(volume, target, seen, clusterId);
   return [
     ...atTarget,
     ...volume.attachments.flatMap((attachment) => compareAttachment(volume, attachment, seen)),
@@ -64,7 +68,7 @@ export function compareVolume(volume: VolumeRecord, seen: Observation, clusterId
   ];
 }
 
-function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: string): Difference[] {
+function compareTarget(volume: VolumeRecord, target: TargetView, seen: Observation, clusterId: string): Difference[] {
   const at = (reason: DifferenceReason, expected: string, observed: string): Difference => ({
     host: `hosts/${volume.hostId}`,
     reason,
@@ -103,6 +107,7 @@ function compareTarget(volume: VolumeRecord, target: TargetView, clusterId: stri
   if (lio?.target === undefined) return [...found, at("TARGET_MISSING", volume.targetName, "no such target")];
   const missing = missingOfExport(volume, lio);
   if (missing.length > 0) found.push(at("TARGET_INCOMPLETE", volume.targetName, `without ${missing.join(", ")}`));
+  found.push(...comparePortals(volume, target, lio, seen));
   for (const iqn of shutOutOf(volume, lio)) found.push(at("INITIATOR_SHUT_OUT", iqn, "no ACL with a mapped LUN and its credentials"));
   for (const { initiatorIqn, writeProtected } of wronglyProtectedOf(volume, lio)) {
     const [expected, observed] = writeProtected ? ["may only read", "may write"] : ["may write", "may only read"];

@@ -1,6 +1,7 @@
 import type { LioExport, Mount, Session, ZfsSnapshot, Zvol } from "@zfsilo/host";
 import type { HostId } from "@zfsilo/lib";
 import type { LookFailure } from "../machines/look.ts";
+import type { PortalRef } from "../store/model.ts";
 
 /** What was seen of a target host. A pool that is not imported says nothing about what it holds (I3). */
 export interface TargetView {
@@ -12,6 +13,8 @@ export interface TargetView {
   readonly snapshots: ReadonlyMap<string, ZfsSnapshot>;
   /** By volume handle. */
   readonly exports: ReadonlyMap<string, LioExport>;
+  /** Where the host's record says that it listens. */
+  readonly portals: readonly PortalRef[];
 }
 
 /** Zvols by dataset name. */

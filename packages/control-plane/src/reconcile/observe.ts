@@ -3,10 +3,12 @@ import { reasonOf, type HostId } from "@zfsilo/lib";
 import { isUnreachable, kindOf, lookAt, type Look } from "../machines/look.ts";
 import type { Machine, Machines } from "../machines/machines.ts";
 import type { HostRecord, VolumeRecord } from "../store/model.ts";
+import type { HostStore } from "../store/stores.ts";
 import type { HostFailure, InitiatorView, Observation, PoolView, TargetView } from "./observation.ts";
 
 export interface ObserveDeps {
   readonly machines: Machines;
+  readonly hosts: Pick<HostStore, "get">;
 }
 
 /** Looks at each host once, in bulk: a fixed number of commands a host, however many volumes it has. */
@@ -36,7 +38,10 @@ export async function observeVolume(
 ): Promise<Observation> {
   const seen = new Views(signal);
   await Promise.all([
-    seen.target(volume.hostId, async (look) => observeExport(await deps.machines.get(volume.hostId), volume, look)),
+    seen.target(volume.hostId, async (look) => {
+      const host = await deps.hosts.get(volume.hostId);
+      return observeExport(deps.machines.of(host), volume, host.portals, look);
+    }),
     ...[...new Set(initiators)].map((id) => seen.initiator(id, async (look) => observeSession(await deps.machines.get(id), volume, id, look))),
   ]);
   return seen;
@@ -102,10 +107,16 @@ async function observeTarget({ zfs, lio, snapshots }: Machine, host: HostRecord,
     poolBytes: new Map((await listed).map(({ name, sizeBytes }) => [name, sizeBytes])),
     snapshots: new Map(taken.flat().map((one) => [one.name, one])),
     exports: new Map(found.map((one) => [one.handle, one])),
+    portals: host.portals,
   };
 }
 
-async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, { signal, heard }: Look): Promise<TargetView> {
+async function observeExport(
+  { zfs, lio }: Machine,
+  volume: VolumeRecord,
+  portals: TargetView["portals"],
+  { signal, heard }: Look,
+): Promise<TargetView> {
   const pools = heard(zfs.findPool(parsePoolName(volume.pool), { signal })).then((pool) =>
     poolView(pool, async () => [await zfs.findVolume(parseDatasetName(volume.dataset), { signal })].flatMap((zvol) => zvol ?? [])),
   );
@@ -116,6 +127,7 @@ async function observeExport({ zfs, lio }: Machine, volume: VolumeRecord, { sign
     poolBytes: new Map(),
     snapshots: new Map(),
     exports: new Map(lioExport === undefined ? [] : [[volume.handle, lioExport]]),
+    portals,
   };
 }
 

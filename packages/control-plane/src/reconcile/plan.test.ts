@@ -33,6 +33,7 @@ describe("what is done about one difference alone", () => {
     TARGET_MISSING: [atTarget("TARGET_MISSING"), "restore-export"],
     TARGET_INCOMPLETE: [atTarget("TARGET_INCOMPLETE"), "restore-export"],
     TARGET_UNEXPECTED: [atTarget("TARGET_UNEXPECTED"), /^left: .*PublishVolume/],
+    PORTAL_OUTDATED: [atTarget("PORTAL_OUTDATED"), "restore-export"],
     INITIATOR_SHUT_OUT: [atTarget("INITIATOR_SHUT_OUT"), "restore-export"],
     WRITE_PROTECTION_WRONG: [atTarget("WRITE_PROTECTION_WRONG"), "restore-export"],
     INITIATOR_UNEXPECTED: [atTarget("INITIATOR_UNEXPECTED", { initiatorIqn: "iqn.a" }), "shut-out iqn.a"],
@@ -58,6 +59,18 @@ it.each(differenceReasons)("nothing is done about %s while the record is older t
   const other = { ...(reason.startsWith("SESSION") ? atInitiator(reason) : atTarget(reason)), initiatorIqn: "iqn.a" };
   const all = outcome(planVolume(volume, [other, atTarget("RECORD_OUTDATED")]));
   expect(all).toEqual([expect.stringMatching(/^left: /), expect.stringMatching(/^left: /)]);
+});
+
+describe("the export at portals that the host no longer has", () => {
+  const old = (used: boolean): Difference => atTarget("PORTAL_OUTDATED", { oldPortals: { portals: [{ address: "192.0.2.9", port: 3260 }], used } });
+
+  it("ends when nobody uses them", () => {
+    expect(outcome(planVolume(volume, [old(false)]))).toEqual(["drop-portals"]);
+  });
+
+  it("stays for a session that may be there", () => {
+    expect(outcome(planVolume(volume, [old(true)]))).toEqual([expect.stringMatching(/^left: a session that works is left alone/)]);
+  });
 });
 
 describe("while there is nothing sound at the target", () => {

@@ -1,11 +1,12 @@
 import { assertNever, parseHostId, type HostId } from "@zfsilo/lib";
-import type { VolumeRecord } from "../store/model.ts";
+import type { PortalRef, VolumeRecord } from "../store/model.ts";
 import { unjudged, type Difference, type DifferenceReason } from "./compare.ts";
 
 export const actionKinds = [
   "shut-out",
   "restore-export",
   "restore-session",
+  "drop-portals",
   "finish-expansion",
   "restore-mounts",
   "clean-initiator",
@@ -17,6 +18,7 @@ export type Action =
   | { readonly kind: "shut-out"; readonly initiatorIqn: string }
   | { readonly kind: "restore-export" }
   | { readonly kind: "restore-session"; readonly hostId: HostId }
+  | { readonly kind: "drop-portals"; readonly portals: readonly PortalRef[] }
   | { readonly kind: "finish-expansion"; readonly capacityBytes: bigint }
   | { readonly kind: "restore-mounts"; readonly hostId: HostId }
   | { readonly kind: "clean-initiator"; readonly hostId: HostId };
@@ -60,6 +62,7 @@ export function actionsOf(planned: readonly Planned[]): Action[] {
 export function actionKey(action: Action): string {
   switch (action.kind) {
     case "restore-export":
+    case "drop-portals":
       return action.kind;
     case "shut-out":
       return `${action.kind} ${action.initiatorIqn}`;
@@ -95,7 +98,7 @@ function builds({ kind }: Action): boolean {
   return kind !== "shut-out" && kind !== "clean-initiator";
 }
 
-function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn }: Difference): Action | string {
+function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn, oldPortals }: Difference): Action | string {
   const hostId = parseHostId(host.slice("hosts/".length));
   switch (reason) {
     case "HOST_UNREACHABLE":
@@ -133,6 +136,10 @@ function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn }:
     case "INITIATOR_SHUT_OUT":
     case "WRITE_PROTECTION_WRONG":
       return { kind: "restore-export" };
+    case "PORTAL_OUTDATED":
+      if (oldPortals === undefined) return { kind: "restore-export" };
+      if (!oldPortals.used) return { kind: "drop-portals", portals: oldPortals.portals };
+      return "a session that works is left alone: it moves when it is connected again, or when it is down";
     case "INITIATOR_UNEXPECTED":
       return { kind: "shut-out", initiatorIqn: initiatorIqn ?? "" };
     case "SESSION_MISSING":

@@ -4,6 +4,8 @@ import type { Scope } from "../reconcile/apply.ts";
 import type { AttachmentRecord, HostRecord, VolumeRecord } from "../store/model.ts";
 import { connectVolume } from "../workflow/connect-volume.ts";
 import { disconnectVolume } from "../workflow/disconnect-volume.ts";
+import { presentPortals, textOf } from "../workflow/portals.ts";
+import { restoreExport } from "../workflow/restore-export.ts";
 import type { Answer } from "./answer.ts";
 import { nextGeneration } from "./current.ts";
 import { sessionIsThere } from "./read-back.ts";
@@ -23,6 +25,8 @@ export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: Ho
     refuseSecondWriter(volume);
     const initiatorIqn = await initiatorNameOf(deps, host);
     refuseSharedName(volume, initiatorIqn, hostId);
+    // Its host may listen elsewhere since it was published, and perhaps no longer where it was.
+    if (textOf(await presentPortals(deps, volume)) !== textOf(volume.portals)) await begin(restoreExport, { volumeId: id, dropPortals: [] });
     return runOn(deps, id, begin, connectVolume, {
       volumeId: id,
       hostId,

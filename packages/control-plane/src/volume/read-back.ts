@@ -4,12 +4,15 @@ import { missingOfExport, shutOutOf, wronglyProtectedOf } from "../reconcile/com
 import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { findDevice } from "../workflow/connect-volume.ts";
 import { showsDevice } from "../workflow/paths.ts";
+import { presentPortals, textOf } from "../workflow/portals.ts";
 import type { RequestDeps } from "./volume-requests.ts";
 
 // "Already so" is answered only after looking (I4): a record may be older than the last reboot of a host. A host that
 // does not answer makes these throw; it never counts as "not there".
 
 export async function exportIsThere(deps: RequestDeps, volume: VolumeRecord): Promise<boolean> {
+  // Its host may listen elsewhere by now.
+  if (textOf(await presentPortals(deps, volume)) !== textOf(volume.portals)) return false;
   const { lio } = await deps.machines.get(volume.hostId);
   const key = { handle: volume.handle, target: parseIqn(volume.targetName) };
   const found = await lio.findExport(key, noSignal());

@@ -1,14 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { parseIqn, parsePortal, type BlockDevice, type Chap, type Iqn, type Portal } from "@zfsilo/host";
-import { bytes, Secret, StorageError } from "@zfsilo/lib";
+import { CommandError } from "@zfsilo/command";
+import { formatPortal, parseIqn, parsePortal, type BlockDevice, type Chap, type Portal } from "@zfsilo/host";
+import { bytes, errorChain, reasonOf, Secret, StorageError } from "@zfsilo/lib";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import type { Machine } from "../machines/machines.ts";
-import type { AttachmentRecord, AuthenticationMode, ChapRecord, VolumeRecord } from "../store/model.ts";
+import type { AttachmentRecord, AuthenticationMode, ChapRecord, PortalRef, VolumeRecord } from "../store/model.ts";
 import { findAttachment } from "./attachment.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { markFor } from "./generation.ts";
+import { portalsToTry } from "./portals.ts";
 import { removeStaleSession } from "./stale-session.ts";
 
 const context = z.object({
@@ -126,29 +128,56 @@ export async function allowInitiator(
   );
 }
 
-/** Initiator side of an attachment: node record and session. */
+/**
+ * Initiator side of an attachment: node record and session, at the first of the volume's portals that works (`first` before the
+ * others). The record that is left is of that portal.
+ */
 export async function logInInitiator(
   { iscsi }: Machine,
   volume: VolumeRecord,
   attachment: AttachmentRecord,
   signal: AbortSignal,
+  first?: PortalRef,
 ): Promise<void> {
-  const key = recordKeyOf(volume);
-  await iscsi.writeNodeRecord({ ...key, replacementTimeoutSeconds, ...chapOf(attachment) }, { signal });
-  await iscsi.login(key, { signal });
+  const target = parseIqn(volume.targetName);
+  const failures: { readonly portal: Portal; readonly error: unknown }[] = [];
+  for (const portal of portalsToTry(volume, first)) {
+    const others = await iscsi.writeNodeRecord({ target, portal, replacementTimeoutSeconds, ...chapOf(attachment) }, { signal });
+    try {
+      await iscsi.login({ target, portal }, { signal });
+    } catch (error) {
+      if (!isOfPortal(error)) throw error;
+      failures.push({ portal, error });
+      continue;
+    }
+    for (const other of others) await iscsi.removeNodeRecord({ target, portal: other }, { signal });
+    return;
+  }
+  throw noneWorks(volume, attachment, failures);
 }
 
-/** Ends the session by the recorded target name, never by device: the device may be gone. */
+/** Another portal may do better: there was no answer, and the initiator itself is there to say so. */
+function isOfPortal(error: unknown): boolean {
+  if (reasonOf(error) !== "unavailable" && reasonOf(error) !== "timeout") return false;
+  for (let link = error; link instanceof Error; link = link.cause) if (link instanceof CommandError && link.reason === "unavailable") return false;
+  return true;
+}
+
+function noneWorks(volume: VolumeRecord, { hostId }: AttachmentRecord, failures: readonly { readonly portal: Portal; readonly error: unknown }[]): unknown {
+  const [only, ...others] = failures;
+  if (others.length === 0) return only?.error;
+  const why = failures.map(({ portal, error }) => `${formatPortal(portal)} (${errorChain(error)})`).join("; ");
+  return new StorageError("unavailable", `log in to volumes/${volume.id} on hosts/${hostId}: no portal works: ${why}`, {
+    details: { volume: `volumes/${volume.id}`, host: `hosts/${hostId}` },
+    hint: `Check the portals of hosts/${volume.hostId} and the network between the two hosts; UpdateHost changes the portals.`,
+  });
+}
+
+/** Ends the session by the recorded target name, never by device or portal: both may be gone. */
 export async function logOutInitiator({ iscsi }: Machine, volume: VolumeRecord, signal: AbortSignal): Promise<void> {
-  const key = recordKeyOf(volume);
-  await iscsi.logout({ target: key.target }, { signal });
-  await iscsi.removeNodeRecord(key, { signal });
-}
-
-function recordKeyOf(volume: VolumeRecord): { target: Iqn; portal: Portal } {
-  const portal = volume.portals[0];
-  if (portal === undefined) throw new StorageError("precondition", `volumes/${volume.id} has no portal to log in to`);
-  return { target: parseIqn(volume.targetName), portal: parsePortal(portal) };
+  const target = parseIqn(volume.targetName);
+  await iscsi.logout({ target }, { signal });
+  await iscsi.removeRecordsOf(target, { signal }, volume.portals.map((portal) => parsePortal(portal)));
 }
 
 /** The device whose serial is the volume's, once it has the recorded size. Never one that merely stands where it stood. */

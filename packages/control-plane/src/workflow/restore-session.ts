@@ -1,4 +1,4 @@
-import { parseIqn } from "@zfsilo/host";
+import { parseIqn, type NodeRecordKey } from "@zfsilo/host";
 import { forward } from "@zfsilo/try";
 import { z } from "zod";
 import type { Machine } from "../machines/machines.ts";
@@ -7,6 +7,7 @@ import { findAttachment } from "./attachment.ts";
 import { allowInitiator, findDevice, logInInitiator } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { isAmong, portalsToTry } from "./portals.ts";
 
 const context = z.object({ volumeId, hostId, device: z.string().optional() });
 
@@ -48,19 +49,36 @@ export const restoreSession = forward<z.infer<typeof context>, WorkflowDeps>("vo
   },
 ]);
 
-/** One that does not come back may hold what nobody accepts any more: it is replaced, unless something is mounted of it. */
+/**
+ * One that does not come back may hold what nobody accepts any more: it is replaced, unless something is mounted of it. One at a
+ * portal that its host no longer has can never come back: it is given up also under a mount, which then is mounted anew.
+ */
 async function recoverSession(
   machine: Machine,
   volume: VolumeRecord,
   attachment: AttachmentRecord,
   signal: AbortSignal,
 ): Promise<void> {
+  const { iscsi } = machine;
+  const target = parseIqn(volume.targetName);
+  const session = await iscsi.findSession({ target }, { signal });
+  if (session !== undefined && session.state !== "LOGGED_IN") {
+    const { portal } = session;
+    if (portal !== undefined && !isAmong(volume.portals, portal)) await iscsi.abandonSession({ target }, { signal });
+    else if (!(await comesBack(machine, { target, portal: portal ?? portalsToTry(volume)[0] }, signal))) await iscsi.logout({ target }, { signal });
+  }
+  await logInInitiator(machine, volume, attachment, signal, session?.portal);
+}
+
+/** Waits for it, as long as a login would. */
+async function comesBack({ iscsi }: Machine, key: NodeRecordKey, signal: AbortSignal): Promise<boolean> {
   try {
-    await logInInitiator(machine, volume, attachment, signal);
+    await iscsi.login(key, { signal });
+    return true;
   } catch (error) {
-    const session = await machine.iscsi.findSession({ target: parseIqn(volume.targetName) }, { signal });
-    if (session === undefined || session.state === "LOGGED_IN") throw error;
-    await machine.iscsi.logout({ target: parseIqn(volume.targetName) }, { signal });
-    await logInInitiator(machine, volume, attachment, signal);
+    signal.throwIfAborted();
+    const session = await iscsi.findSession(key, { signal });
+    if (session?.state === "LOGGED_IN") throw error;
+    return false;
   }
 }

@@ -38,7 +38,7 @@ export const iscsiadmFailures: readonly StderrRule[] = [
     exitCode: 24,
     pattern: any,
     reason: "permission_denied",
-    hint: "The target does not know this initiator or its CHAP secret differs: publish the volume to this host again.",
+    hint: "The target does not know this initiator or its CHAP secret differs: SyncVolume puts its access back; CheckHost shows the initiator's name.",
   },
   { exitCode: 28, pattern: any, reason: "busy" },
   { exitCode: 29, pattern: any, reason: "busy" },

@@ -197,15 +197,17 @@ describe("records of a target", () => {
 describe("files", () => {
   const at = "/etc/iscsi/nodes/iqn.2026-01.io.zfsilo:vhandle1";
 
-  it("writes the record for root alone, its secret hidden", async () => {
-    const executor = new ScriptedExecutor();
+  it("writes the record for root alone, its secret hidden, and tells of those for other portals", async () => {
+    const executor = new ScriptedExecutor({ nodes: { [at]: { entries: ["10.9.0.2,3260,1", "fd00::2,3260,1"] } } });
     const chap = { userid: "u", password: new Secret("p") };
-    await new Iscsi(executor).writeNodeRecord({ ...key, chap, replacementTimeoutSeconds: 60 }, o);
+    const others = await new Iscsi(executor).writeNodeRecord({ ...key, chap, replacementTimeoutSeconds: 60 }, o);
+    expect(others).toEqual([{ address: "fd00::2", port: 3260 }]);
     expect(executor.log).toEqual([
       "mkdir /etc/iscsi/nodes",
       `mkdir ${at}`,
       `mkdir ${at}/10.9.0.2,3260,1`,
       `write ${at}/10.9.0.2,3260,1/default [secret]`,
+      `list ${at}`,
     ]);
     const operations = executor.batches[0] ?? [];
     expect(operations.slice(0, 3).every((operation) => operation.op === "mkdir" && operation.mode === 0o700)).toBe(true);

@@ -38,6 +38,8 @@ export interface IscsiOptions {
 
 /** Above what the record allows a login to take (record.ts), so that iscsid gives up first and leaves nothing behind. */
 const loginTimeoutMs = 30_000;
+/** Of a directory that is gone, or holds something else. */
+const kept = ["ENOENT", "ENOTEMPTY", "EEXIST"];
 const sessionBackoff = { firstMs: 10, maxMs: 250, limitMs: 10_000 };
 
 /** The open-iscsi initiator. Sessions are seen through sysfs, records are files; iscsiadm only logs in, out and rescans. */
@@ -76,11 +78,14 @@ export class Iscsi {
     }
   }
 
-  /** Writes the record a login needs, with its secret, replacing an earlier one. Running sessions are not touched. */
-  async writeNodeRecord(record: NodeRecord, o: CallOptions): Promise<void> {
+  /**
+   * Writes the record a login needs, with its secret, replacing an earlier one. Running sessions are not touched. Answers the other
+   * portals that there are records of this target for.
+   */
+  async writeNodeRecord(record: NodeRecord, o: CallOptions): Promise<readonly Portal[]> {
     requireRecord(record);
     const directory = (path: string): FileOperation => ({ op: "mkdir", path, mode: 0o700, tolerate: ["EEXIST"] });
-    await this.#executor.files(
+    const results = await this.#executor.files(
       [
         directory(`${this.#database}/nodes`),
         directory(targetDirectory(this.#database, record.target)),
@@ -92,22 +97,17 @@ export class Iscsi {
           secret: true,
           create: { mode: 0o600 },
         },
+        { op: "list", path: targetDirectory(this.#database, record.target) },
       ],
       o,
     );
+    const own = formatPortal(record.portal);
+    return portalsIn(entriesOf(results.at(-1))).filter((portal) => formatPortal(portal) !== own);
   }
 
   /** Removes one record, and its directories when they hold no other. Absent is done. */
   async removeNodeRecord(key: NodeRecordKey, o: CallOptions): Promise<void> {
-    const kept = ["ENOENT", "ENOTEMPTY", "EEXIST"];
-    await this.#executor.files(
-      [
-        { op: "unlink", path: recordPath(this.#database, key), tolerate: ["ENOENT"] },
-        { op: "rmdir", path: portalDirectory(this.#database, key), tolerate: kept },
-        { op: "rmdir", path: targetDirectory(this.#database, key.target), tolerate: kept },
-      ],
-      o,
-    );
+    await this.#executor.files([...this.#recordRemoval(key), this.#targetRemoval(key.target)], o);
   }
 
   async listNodeRecords(o: CallOptions): Promise<StoredNodeRecord[]> {
@@ -126,17 +126,19 @@ export class Iscsi {
     return entriesOf(found) ?? [];
   }
 
-  /** Removes the records of a target for every portal, of the host's own interface. None is done. */
-  async removeRecordsOf(target: Iqn, o: CallOptions): Promise<void> {
-    const path = targetDirectory(this.#database, target);
-    const [found] = await this.#executor.files([{ op: "list", path, tolerate: ["ENOENT"] }], o);
-    for (const entry of entriesOf(found) ?? []) {
-      const [, address, port] = /^([^,]+),(\d+),\d+$/.exec(entry) ?? [];
-      if (address === undefined) continue;
-      await this.removeNodeRecord({ target, portal: parsePortal({ address, port: Number(port) }) }, o);
-    }
-    // An empty one is what a removal leaves that was cut off.
-    await this.#executor.files([{ op: "rmdir", path, tolerate: ["ENOENT", "ENOTEMPTY", "EEXIST"] }], o);
+  /**
+   * Removes the records of a target for every portal, of the host's own interface. None is done. With `likely` portals, those that
+   * are known to the caller, one round trip is enough when there are no others.
+   */
+  async removeRecordsOf(target: Iqn, o: CallOptions, likely: readonly Portal[] = []): Promise<void> {
+    const removal = (portals: readonly Portal[]): FileOperation[] => [
+      ...portals.flatMap((portal) => this.#recordRemoval({ target, portal })),
+      this.#targetRemoval(target),
+    ];
+    const list: FileOperation = { op: "list", path: targetDirectory(this.#database, target), tolerate: ["ENOENT"] };
+    const results = await this.#executor.files([...removal(likely), list], o);
+    const others = portalsIn(entriesOf(results.at(-1)));
+    if (others.length > 0) await this.#executor.files(removal(others), o);
   }
 
   /** Gives the machine a second identity, under which it can log in as another initiator. */
@@ -242,6 +244,18 @@ export class Iscsi {
     await this.#endSessions(doing, target, name, o);
   }
 
+  /** The portal's directory stays while it holds the record of another interface. */
+  #recordRemoval(key: NodeRecordKey): FileOperation[] {
+    return [
+      { op: "unlink", path: recordPath(this.#database, key), tolerate: ["ENOENT"] },
+      { op: "rmdir", path: portalDirectory(this.#database, key), tolerate: kept },
+    ];
+  }
+
+  #targetRemoval(target: Iqn): FileOperation {
+    return { op: "rmdir", path: targetDirectory(this.#database, target), tolerate: kept };
+  }
+
   /** Makes the initiator look again at the LUNs of a session. */
   async rescan(sid: number, o: CallOptions): Promise<void> {
     const argv = ["iscsiadm", "-m", "session", "-r", String(sid), "--rescan"] as const;
@@ -301,4 +315,12 @@ export class Iscsi {
       throw error instanceof CommandError ? wrapError(doing, error) : error;
     }
   }
+}
+
+/** Of the names of portal directories, `ADDRESS,PORT,TPGT`. */
+function portalsIn(entries: readonly string[] = []): Portal[] {
+  return entries.flatMap((entry) => {
+    const [, address, port] = /^([^,]+),(\d+),\d+$/.exec(entry) ?? [];
+    return address === undefined ? [] : [parsePortal({ address, port: Number(port) })];
+  });
 }

@@ -2,14 +2,14 @@ import { FileOperationError, type CallOptions, type Executor, type FileOperation
 import { invalidField, pauses, retry, StorageError, wrapError, type Secret, type VolumeHandle } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasControlCharacter } from "../control-characters.ts";
-import { namedFiles, textOf } from "../file-results.ts";
+import { entriesOf, namedFiles, textOf } from "../file-results.ts";
 import { loadModules } from "../modules.ts";
 import { assertAdoptable, buildOperations, isComplete, missingOperations, removalOperations } from "./build.ts";
 import type { ExportKey, ExportSpec, LioExport } from "./export.ts";
 import { endedAll, fenceOperations, fenceReads, readFence, reopening, type FenceState } from "./fence.ts";
 import { listReads, readExports } from "./list.ts";
 import { generationWrite } from "./generation.ts";
-import { readPortal, type Iqn } from "./names.ts";
+import { formatPortal, readPortal, type Iqn, type Portal } from "./names.ts";
 import { aclPath, hbaPath, iscsiRoot, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
 import { describeHolder, holderRemedy, holdersOf, portReads } from "./port-holders.ts";
 import { exportOf, readState, stateReads } from "./state.ts";
@@ -110,6 +110,23 @@ export class LioTarget {
   async listExports(o: CallOptions): Promise<LioExport[]> {
     const longer = { ...o, timeoutMs: o.timeoutMs ?? 120_000 };
     return readExports(await this.#executor.files(listReads, longer));
+  }
+
+  /** The target listens there no more. Sessions through its other portals go on. Absent is done. */
+  async removePortals(target: Iqn, portals: readonly Portal[], o: CallOptions): Promise<void> {
+    const doing = `remove portals of ${target}`;
+    const directory = `${tpgPath(target)}/np`;
+    const names = portals.map(formatPortal);
+    const results = await this.#retried(
+      doing,
+      [
+        ...names.map((name): FileOperation => ({ op: "rmdir", path: `${directory}/${name}`, tolerate: ["ENOENT"] })),
+        { op: "list", path: directory, tolerate: ["ENOENT"] },
+      ],
+      o,
+    );
+    const left = (entriesOf(results.at(-1)) ?? []).filter((name) => names.includes(name));
+    if (left.length > 0) throw this.#error("internal", `${doing}: ${left.join(", ")} is still there`);
   }
 
   /** Takes an export down from whatever state it is in, with its ACLs. Done when nothing of it is left. */

@@ -1,6 +1,6 @@
 import { findDevice, openDevice, readDevice, writeDevice, zvolLink } from "../device.ts";
 import { KernelError } from "../failure.ts";
-import { portalText } from "../iscsi/session.ts";
+import { portalText } from "../lio/view.ts";
 import type { Machine } from "../machine.ts";
 import { findDataset } from "../zfs/datasets.ts";
 import type { EntryKind, Tree } from "./tree.ts";

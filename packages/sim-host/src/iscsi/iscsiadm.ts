@@ -1,11 +1,12 @@
 import type { RunResult } from "@zfsilo/command";
 import { UnmodelledError } from "../failure.ts";
+import { portalText } from "../lio/view.ts";
 import type { Machine } from "../machine.ts";
 import type { SessionDoc } from "../model.ts";
 import { done, failed, lastValue, parseOptions, ToolFailure, type Options, type Program } from "../program.ts";
 import { nodeRecords } from "./node-records.ts";
 import { findRecords, type NodeRecord } from "./record.ts";
-import { login, logout, portalText, scan, sessionIds, type LoginResult } from "./session.ts";
+import { login, logout, scan, sessionIds, type LoginResult } from "./session.ts";
 
 /** iscsiadm of open-iscsi 2.1.8: node (login, logout, rescan, records), session (list, rescan, logout). No discovery. */
 export const iscsiadm: Program = (machine, args) => {

@@ -1,4 +1,4 @@
-import { groupOf, isEnabled, type PortalGroup } from "../lio/view.ts";
+import { groupAt, groupOf, isEnabled, portalText } from "../lio/view.ts";
 import type { Machine } from "../machine.ts";
 import type { SessionDoc } from "../model.ts";
 import { admit } from "./admission.ts";
@@ -48,19 +48,20 @@ export function dropSessions(target: Machine, iqn: string, initiator?: string): 
 }
 
 /**
- * A session as it is now. It fails when its target cannot be reached or has dropped it; a failed one logs in again with what
- * it was made from as soon as the target would let it in, as iscsid does within seconds. Time is not modelled: a failed
+ * A session as it is now. It fails when its target cannot be reached at its address or has dropped it; a failed one logs in again
+ * with what it was made from as soon as the target listens there and would let it in, as iscsid does within seconds. Time is not modelled: a failed
  * session's disks give EIO at once, as if its replacement timeout had passed.
  */
 export function liveSession(machine: Machine, sid: number): SessionDoc | undefined {
   const key = machine.at(String(sid));
   const found = machine.model.sessions.get(key);
   if (found === undefined) return undefined;
-  const target = machine.reaches(found.peer) ? machine.peer(found.peer) : undefined;
+  const there = machine.peerAt(found.address);
+  const target = there?.name === found.peer ? there : undefined;
   const group = target === undefined ? undefined : groupOf(target, found.target, found.tpgt);
   const up = target !== undefined && group !== undefined && isEnabled(group);
   if (found.state === "LOGGED_IN" && up) return found;
-  if (found.state === "FAILED" && (!up || !mayReturn({ name: found.tpgt, node: group }, found))) return found;
+  if (found.state === "FAILED" && (!up || !mayReturn(target, found))) return found;
   const session = machine.model.sessions.edit(key);
   if (session === undefined) return undefined;
   session.state = up ? "LOGGED_IN" : "FAILED";
@@ -70,6 +71,7 @@ export function liveSession(machine: Machine, sid: number): SessionDoc | undefin
   return session;
 }
 
-function mayReturn(group: PortalGroup, session: SessionDoc): boolean {
-  return admit(group.node, session.initiator, session.credentials) === undefined;
+function mayReturn(target: Machine, session: SessionDoc): boolean {
+  const group = groupAt(target, session.target, portalText(session.address, session.port));
+  return group !== undefined && admit(group.node, session.initiator, session.credentials) === undefined;
 }

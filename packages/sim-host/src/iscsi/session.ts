@@ -1,6 +1,6 @@
 import { diskIndex, diskNumber, newDiskName, openDevice, removeDisk } from "../device.ts";
 import { Hang } from "../failure.ts";
-import { groupAt, groupOf, isEnabled, isWriteProtected, mappedBackstore, mappedLuns } from "../lio/view.ts";
+import { groupAt, groupOf, isEnabled, isWriteProtected, mappedBackstore, mappedLuns, portalText } from "../lio/view.ts";
 import type { Machine } from "../machine.ts";
 import type { SessionDoc } from "../model.ts";
 import { admit } from "./admission.ts";
@@ -9,10 +9,6 @@ import { credentialsOf, initiatorNameOf, type NodeRecord } from "./record.ts";
 
 /** Exit codes of iscsiadm(8) that a login ends with. */
 export type LoginResult = 0 | 6 | 8 | 15 | 19 | 24;
-
-export function portalText(address: string, port: string): string {
-  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-}
 
 export function login(machine: Machine, record: NodeRecord): LoginResult {
   const initiator = initiatorNameOf(machine, record);

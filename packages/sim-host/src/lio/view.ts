@@ -8,6 +8,10 @@ export interface PortalGroup {
   readonly node: ConfigNode;
 }
 
+export function portalText(address: string, port: string): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 /** The portal group of a target that listens at an address and port, `10.9.0.2:3260` or `[fd00::1]:3260`. */
 export function groupAt(target: Machine, iqn: string, portal: string): PortalGroup | undefined {
   const groups = Object.entries(target.model.targets.get(target.at(iqn))?.children ?? {});
