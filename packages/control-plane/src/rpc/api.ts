@@ -1,4 +1,4 @@
-import type { ConnectRouter, Interceptor, ServiceImpl } from "@connectrpc/connect";
+import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import {
   AgentService,
   GroupSnapshotService,
@@ -15,10 +15,10 @@ import {
 } from "@zfsilo/api";
 import type { Logger } from "@zfsilo/lib";
 import { agentService, type AgentServiceDeps } from "./agent-service.ts";
+import { gateway, maxStrangerMessageBytes } from "./gateway.ts";
 import { healthService } from "./health.ts";
 import { hostService, type HostServiceDeps } from "./host-service.ts";
 import { httpRoutes, type HttpRoutes } from "./http-routes.ts";
-import { authInterceptor } from "./interceptors/auth.ts";
 import { callInterceptor, type CallObserver } from "./interceptors/call.ts";
 import { operationService, type OperationServiceDeps } from "./operation-service.ts";
 import { orphanService, type OrphanServiceDeps } from "./orphan-service.ts";
@@ -66,22 +66,28 @@ const described = [
 /** The server with all that it offers; `start` it. */
 export function apiServer(options: ApiOptions): RpcServer {
   const { log, readiness, tokens } = options;
-  // The first one is the outermost.
-  const interceptors: readonly Interceptor[] = [callInterceptor(log, options.calls), authInterceptor(tokens)];
   return new RpcServer({
     log,
     tls: options.tls,
-    interceptors,
-    otherwise: httpRoutes({ readiness, metrics: options.metrics }),
-    unread: (method, seconds) => {
-      log.info({ rpc: method, ms: Math.round(seconds * 1000) }, "call ended before its message could be read");
-      options.calls.ended(method, "unread", seconds);
-    },
-    routes: (router, stopping) => {
-      addServices(router, options, stopping);
-    },
+    handler: (stopping) =>
+      gateway({
+        log,
+        interceptors: [callInterceptor(log, options.calls)],
+        callerOf: (authorization) => tokens.callerOf(authorization),
+        otherwise: httpRoutes({ readiness, metrics: options.metrics }),
+        refused: (method, code, seconds) => {
+          options.calls.ended(method, code, seconds);
+        },
+        routes: (router) => {
+          addServices(router, options, stopping);
+        },
+      }),
   });
 }
+
+const strangers = { readMaxBytes: maxStrangerMessageBytes };
+/** What agents answer comes in pieces below this (agent/src/requests.ts). They are admitted before one is read. */
+const maxAgentMessageBytes = 4 << 20;
 
 function addServices(router: ConnectRouter, options: ApiOptions, stopping: AbortSignal): void {
   router.service(Service, service(options.service));
@@ -92,14 +98,16 @@ function addServices(router: ConnectRouter, options: ApiOptions, stopping: Abort
   router.service(OperationService, operationService({ ...options.operations, stopping }));
   router.service(OrphanService, orphanService(options.orphans));
   router.service(PoolService, poolService(options.pools));
-  router.service(AgentService, agentService({ ...options.agents, stopping }));
+  const agents = agentService({ ...options.agents, stopping });
+  router.rpc(AgentService.method.enrol, agents.enrol, strangers);
+  router.rpc(AgentService.method.serve, agents.serve, { readMaxBytes: maxAgentMessageBytes });
   const names = new Set(described.map(({ typeName }) => typeName));
-  router.service(health.Health, healthService(options.readiness, names, stopping));
+  router.service(health.Health, healthService(options.readiness, names, stopping), strangers);
   const reflection = new Reflection(described);
   router.service(reflectionV1.ServerReflection, {
     serverReflectionInfo: (requests) => reflection.serverReflectionInfo(requests),
-  });
+  }, strangers);
   router.service(reflectionV1alpha.ServerReflection, {
     serverReflectionInfo: (requests) => reflection.serverReflectionInfoAlpha(requests),
-  });
+  }, strangers);
 }

@@ -61,9 +61,31 @@ describe("what a caller sees of a failure", () => {
     expect(error).toMatchObject({ code: Code.Internal, rawMessage: "internal error; see the server log, request id r1" });
   });
 
-  it("what is a Connect error already passes", () => {
-    const error = new ConnectError("too large", Code.ResourceExhausted);
+  it("what is an error of ours already passes", () => {
+    const error = toConnectError(new StorageError("busy", "a"), "r1");
     expect(toConnectError(error, "r1")).toBe(error);
+  });
+
+  it.each([
+    ["too large", Code.ResourceExhausted, Code.ResourceExhausted, "MESSAGE_TOO_LARGE"],
+    ["parse binary: premature EOF", Code.Internal, Code.InvalidArgument, "INVALID_ARGUMENT"],
+    ["decompression failed", Code.Internal, Code.InvalidArgument, "INVALID_ARGUMENT"],
+    ["something else", Code.Internal, Code.Internal, "INTERNAL"],
+    ["unknown compression", Code.Unimplemented, Code.Unimplemented, "UNIMPLEMENTED"],
+  ])("the library's own refusal %j gets details", (message, thrown, code, reason) => {
+    const error = toConnectError(new ConnectError(message, thrown, { "x-a": "b" }), "r1");
+    expect(error).toMatchObject({ code, rawMessage: message });
+    expect(error.metadata.get("x-a")).toBe("b");
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason, domain: "zfsilo" }]);
+  });
+
+  it("what a caller gave comes back short", () => {
+    const long = "9".repeat(100_000);
+    for (const thrown of [invalidField(`labels.${long}`, `is ${long}`), new ConnectError(`invalid uint64: ${long}`, Code.InvalidArgument)]) {
+      const error = toConnectError(thrown, "r1");
+      expect(JSON.stringify([error.rawMessage, error.findDetails(ErrorInfoSchema), error.findDetails(BadRequestSchema)]).length).toBeLessThan(2_500);
+    }
+    expect(toConnectError(invalidField("a", "word ".repeat(10_000)), "r1").rawMessage.length).toBeLessThan(2_100);
   });
 
   it("a circular chain ends", () => {

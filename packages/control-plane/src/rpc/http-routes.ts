@@ -1,5 +1,5 @@
+import { endWith, pathOf, type HttpHandler, type HttpResponse } from "./http-types.ts";
 import type { Readiness } from "./readiness.ts";
-import type { HttpRequest, HttpResponse } from "./server.ts";
 
 export interface HttpRoutes {
   readonly readiness: Pick<Readiness, "ready" | "describe">;
@@ -8,9 +8,9 @@ export interface HttpRoutes {
 }
 
 /** What probes and Prometheus ask over plain HTTP. Open to all: it names no volume and holds no secret. */
-export function httpRoutes({ readiness, metrics }: HttpRoutes): (request: HttpRequest, response: HttpResponse) => void {
+export function httpRoutes({ readiness, metrics }: HttpRoutes): HttpHandler {
   return (request, response) => {
-    const path = request.url?.split("?", 1)[0] ?? "";
+    const path = pathOf(request);
     if (!["/healthz", "/readyz", "/metrics"].includes(path)) {
       send(response, 404, "there is nothing here; see the API description\n");
     } else if (request.method !== "GET" && request.method !== "HEAD") {
@@ -38,7 +38,5 @@ function send(response: HttpResponse, status: number, text: string, headers: Rea
   response.statusCode = status;
   response.setHeader("content-type", "text/plain; charset=utf-8");
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  // The two kinds of response share this signature, but not a type that has it.
-  if ("stream" in response) response.end(text);
-  else response.end(text);
+  endWith(response, text);
 }

@@ -2,18 +2,16 @@ import { createLogger } from "@zfsilo/lib";
 import { once } from "node:events";
 import net from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { endWith } from "./http-types.ts";
 import { RpcServer } from "./server.ts";
 
 const server = (): RpcServer =>
   new RpcServer({
     log: createLogger("silent"),
-    routes: () => undefined,
-    interceptors: [],
-    otherwise: (_request, response) => {
+    handler: () => (_request, response) => {
       response.statusCode = 204;
-      response.end();
+      endWith(response, "");
     },
-    unread: () => undefined,
     silenceTimeoutMs: 100,
   });
 

@@ -1,45 +1,31 @@
-import { createContextValues, type ConnectRouter, type ContextValues, type Interceptor } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { sendReadableMessages, StorageError, type Logger } from "@zfsilo/lib";
 import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
 import net, { type AddressInfo, type Socket } from "node:net";
 import tls from "node:tls";
-import { callContext } from "./call-context.ts";
+import { endWith, pathOf, type HttpHandler, type HttpRequest, type HttpResponse } from "./http-types.ts";
 import { formatListenAddress, type ListenAddress } from "./listen-address.ts";
 import { sniffProtocol } from "./sniff.ts";
 import type { TlsIdentity } from "./tls.ts";
 
-type Handler = ReturnType<typeof connectNodeAdapter>;
-export type HttpRequest = Parameters<Handler>[0];
-export type HttpResponse = Parameters<Handler>[1];
-
 export interface RpcServerOptions {
   readonly log: Logger;
-  /** `stopping` aborts when the server begins to stop: streams without an end of their own must end then. */
-  readonly routes: (router: ConnectRouter, stopping: AbortSignal) => void;
-  readonly interceptors: readonly Interceptor[];
-  /** Requests that are no RPC of ours. */
-  readonly otherwise: (request: HttpRequest, response: HttpResponse) => void;
-  /**
-   * Told of a call of ours that ended without a message for the interceptors: no JSON, above the limit, a wrong content
-   * type, or the caller hung up. `method` is SERVICE/METHOD.
-   */
-  readonly unread: (method: string, seconds: number) => void;
+  /** Answers requests. `stopping` aborts when the server begins to stop: streams without an end of their own must end then. */
+  readonly handler: (stopping: AbortSignal) => HttpHandler;
   /** Without it, everything is plain text. */
   readonly tls?: TlsIdentity | undefined;
   /** Default 10 s: how long a new connection may say nothing. */
   readonly silenceTimeoutMs?: number;
 }
 
-export const maxMessageBytes = 4 * 1024 * 1024;
-
 /** A peer that vanished without a word is noticed by TCP after this and a few probes more. */
 const keepAliveProbeMs = 30_000;
 
 /** How long the rest of a message is read after its call was answered. */
 const lateBodyMs = 250;
+/** The same over HTTP/1.1, where the one way to end an upload is to end the connection, which may cost the client the answer. */
+const endlessBodyMs = 3_000;
 
 /** All protocols on one port, in clear or over TLS: Connect, gRPC-Web and plain HTTP over HTTP/1.1, gRPC and Connect over HTTP/2. */
 export class RpcServer {
@@ -55,43 +41,13 @@ export class RpcServer {
 
   constructor(options: RpcServerOptions) {
     this.#options = options;
-    const calls = new WeakMap<HttpRequest, ContextValues>();
-    const adapter = connectNodeAdapter({
-      contextValues: (request) => {
-        const values = createContextValues();
-        calls.set(request, values);
-        return values;
-      },
-      routes: (router) => {
-        options.routes(router, this.#stopping.signal);
-      },
-      interceptors: [...options.interceptors],
-      readMaxBytes: maxMessageBytes,
-      // A misspelled field is refused by its name: left out, it would mean its default.
-      jsonOptions: { ignoreUnknownFields: false },
-      fallback: options.otherwise,
-    });
+    const answer = options.handler(this.#stopping.signal);
     const handle = (request: HttpRequest, response: HttpResponse): void => {
       this.#count(response);
       readToTheEnd(request, response);
-      if (options.tls?.asksForClients === true && !mayCallWithoutCertificate(request)) {
-        refuseWithoutCertificate(response);
-        return;
-      }
-      const began = performance.now();
-      response.once("close", () => {
-        const values = calls.get(request);
-        if (values === undefined || values.get(callContext) !== undefined) return;
-        options.unread(request.url?.split("?", 1)[0]?.slice(1) ?? "", (performance.now() - began) / 1000);
-      });
-      try {
-        sendReadableMessages(response);
-        adapter(withPlainAuthority(request), response);
-      } catch (error) {
-        options.log.error({ err: error, url: request.url }, "request could not be handled");
-        response.statusCode = 500;
-        response.end();
-      }
+      sendReadableMessages(response);
+      if (options.tls?.asksForClients === true && !mayCallWithoutCertificate(request)) refuseWithoutCertificate(response);
+      else answer(request, response);
     };
     this.#http1 = http.createServer(handle);
     // This server never listens, so the event that starts Node's check of headersTimeout and requestTimeout is missing
@@ -233,7 +189,7 @@ function mayCallWithoutCertificate(request: HttpRequest): boolean {
   const socket = "stream" in request ? request.stream.session?.socket : request.socket;
   // An HTTP/2 session gives its socket out behind a proxy, of which neither `in` nor `instanceof` tell anything.
   if ((socket as Partial<tls.TLSSocket> | undefined)?.authorized === true) return true;
-  return withoutCertificate.has(request.url?.split("?", 1)[0] ?? "");
+  return withoutCertificate.has(pathOf(request));
 }
 
 /** 401 is UNAUTHENTICATED to every protocol. */
@@ -241,8 +197,7 @@ function refuseWithoutCertificate(response: HttpResponse): void {
   const text = "this server asks for a client certificate, signed by an authority that it trusts\n";
   response.statusCode = 401;
   response.setHeader("content-type", "text/plain; charset=utf-8");
-  if ("stream" in response) response.end(text);
-  else response.end(text);
+  endWith(response, text);
 }
 
 /**
@@ -269,18 +224,13 @@ function readToTheEnd(request: HttpRequest, response: HttpResponse): void {
     return;
   }
   response.once("finish", () => {
-    if (!request.complete) request.resume();
+    if (request.complete) return;
+    request.resume();
+    const cut = setTimeout(() => request.socket.destroy(), endlessBodyMs);
+    request.once("close", () => {
+      clearTimeout(cut);
+    });
   });
-}
-
-/**
- * connect-node builds a URL of whatever the client calls this server, outside of any handler: a name that is no host
- * (`%2Frun%2Fsock`) would end the process. Nothing here depends on it.
- */
-function withPlainAuthority<R extends HttpRequest>(request: R): R {
-  request.headers.host = "localhost";
-  if ("stream" in request) request.headers[":authority"] = "localhost";
-  return request;
 }
 
 function listenFailed(listen: ListenAddress, error: unknown): StorageError {

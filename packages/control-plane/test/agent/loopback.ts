@@ -8,6 +8,8 @@ import { randomUUID } from "node:crypto";
 import { AgentExecutor } from "../../src/machines/agent/agent-executor.ts";
 import { AgentHub } from "../../src/machines/agent/agent-hub.ts";
 import { agentService } from "../../src/rpc/agent-service.ts";
+import { gateway } from "../../src/rpc/gateway.ts";
+import { endWith } from "../../src/rpc/http-types.ts";
 import { RpcServer } from "../../src/rpc/server.ts";
 import { cable } from "./cuttable.ts";
 import { callInterceptor } from "../../src/rpc/interceptors/call.ts";
@@ -50,15 +52,20 @@ export async function loopback(heartbeatMs = 10_000): Promise<Loopback> {
   };
   const server = new RpcServer({
     log,
-    interceptors: [callInterceptor(log, { ended: () => undefined })],
-    otherwise: (_request, response) => {
-      response.statusCode = 404;
-      response.end();
-    },
-    unread: () => undefined,
-    routes: (router, stopping) => {
-      router.service(AgentService, agentService({ hub, admission, log, heartbeatMs, stopping }));
-    },
+    handler: (stopping) =>
+      gateway({
+        log,
+        interceptors: [callInterceptor(log, { ended: () => undefined })],
+        callerOf: () => undefined,
+        otherwise: (_request, response) => {
+          response.statusCode = 404;
+          endWith(response, "");
+        },
+        refused: () => undefined,
+        routes: (router) => {
+          router.service(AgentService, agentService({ hub, admission, log, heartbeatMs, stopping }), { readMaxBytes: 4 << 20 });
+        },
+      }),
   });
   const { port } = await server.start({ host: "127.0.0.1", port: 0 });
   const line = await cable(() => port);

@@ -1,6 +1,9 @@
+import type { DescMessage } from "@bufbuild/protobuf";
+import type { GenService } from "@bufbuild/protobuf/codegenv2";
+import { BytesValueSchema } from "@bufbuild/protobuf/wkt";
 import { createClient, Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import { ErrorInfoSchema, health, HostService, OperationService, Service } from "@zfsilo/api";
+import { ErrorInfoSchema, GetHostRequestSchema, health, HostService, type GetHostResponseSchema, OperationService, Service } from "@zfsilo/api";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import http2 from "node:http2";
@@ -31,6 +34,17 @@ const transports: readonly [string, (token: string) => Transport][] = [
   ["gRPC-Web, HTTP/2", (token) => createGrpcWebTransport({ baseUrl: api.url, httpVersion: "2", interceptors: [withToken(token)] })],
 ];
 
+/** A client's view of GetHost that is not ours. */
+const getHostAs = <I extends DescMessage>(name: string, input: I) => {
+  const method = { ...HostService.method.getHost, name, localName: "getHost", input };
+  return { ...HostService, methods: [method], method: { getHost: method } } as unknown as GenService<{
+    getHost: { methodKind: "unary"; input: I; output: typeof GetHostResponseSchema };
+  }>;
+};
+const unknownService = getHostAs("Nothing", GetHostRequestSchema);
+/** Bytes that are no UTF-8, where the server has a string. */
+const misreadService = getHostAs("GetHost", BytesValueSchema);
+
 describe.each(transports)("%s", (_name, transport) => {
   it("answers on the one port", async () => {
     const info = await createClient(Service, transport(api.token)).getServerInfo({});
@@ -49,12 +63,26 @@ describe.each(transports)("%s", (_name, transport) => {
     expect(error.metadata.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it("refuses a message above 4 MiB", async () => {
+  it("refuses a message above 256 KiB", async () => {
     const client = createClient(HostService, transport(api.token));
-    const error = await client.getHost({ name: "x".repeat(5 * 1024 * 1024) }).catch((failure: unknown) => ConnectError.from(failure));
+    const error = await client.getHost({ name: "x".repeat(300 * 1024) }).catch((failure: unknown) => ConnectError.from(failure));
     expect(error).toMatchObject({ code: Code.ResourceExhausted });
     // And goes on serving.
     await createClient(Service, transport(api.token)).getServerInfo({});
+  });
+
+  it("gives details and a request id also where no message was read", async () => {
+    const failures = [
+      [() => createClient(HostService, transport("wrong")).getHost({}), "UNAUTHENTICATED"],
+      [() => createClient(HostService, transport(api.token)).getHost({ name: "x".repeat(300 * 1024) }), "MESSAGE_TOO_LARGE"],
+      [() => createClient(unknownService, transport(api.token)).getHost({}), "UNKNOWN_METHOD"],
+      [() => createClient(misreadService, transport(api.token)).getHost({ value: Uint8Array.of(0xff) }), "INVALID_ARGUMENT"],
+    ] as const;
+    for (const [call, reason] of failures) {
+      const error = ConnectError.from(await call().catch((failure: unknown) => failure));
+      expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason, domain: "zfsilo" }]);
+      expect(error.metadata.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+    }
   });
 
   it("streams an operation until it ends", async () => {
@@ -81,16 +109,21 @@ describe("a call whose message cannot be read", () => {
     fetch(`${api.url}/zfsilo.v1.HostService/GetHost`, { method: "POST", body, headers: { "content-type": type, authorization: `Bearer ${api.token}` } });
 
   it.each([
-    ["no JSON", '{"name": ', "application/json", 400],
-    ["a field that is not there", '{"nmae": "hosts/hst_a"}', "application/json", 400],
-    ["a type that is not spoken", "name", "text/plain", 415],
-    ["a message above 4 MiB", JSON.stringify({ name: "x".repeat(5 * 1024 * 1024) }), "application/json", 429],
-  ])("is refused and counted: %s", async (_what, body, type, status) => {
+    ["no JSON", '{"name": ', "application/json", 400, "invalid_argument"],
+    ["a field that is not there", '{"nmae": "hosts/hst_a"}', "application/json", 400, "invalid_argument"],
+    ["a type that is not spoken", "name", "text/plain", 415, "invalid_argument"],
+    ["no message", "\x0a", "application/proto", 400, "invalid_argument"],
+    ["a message above 256 KiB", JSON.stringify({ name: "x".repeat(300 * 1024) }), "application/json", 429, "resource_exhausted"],
+    ["JSON too deep", `{"name":${"[".repeat(65)}`, "application/json", 429, "resource_exhausted"],
+  ])("is refused with its code, details and request id, and counted: %s", async (_what, body, type, status, code) => {
     const response = await post(body, type);
-    const text = await response.text();
+    const answer = (await response.json()) as { code: string; message: string; details: { type: string; debug: object }[] };
     expect(response.status).toBe(status);
-    if (body.includes("nmae")) expect(text).toContain("nmae");
-    await expect.poll(() => counted("HostService/GetHost")).toEqual(['zfsilo_rpc_duration_seconds_count{method="zfsilo.v1.HostService/GetHost",code="unread"} 1']);
+    expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+    expect(answer.code).toBe(code);
+    expect(answer.details).toMatchObject([{ type: "google.rpc.ErrorInfo", debug: { domain: "zfsilo", reason: expect.stringMatching(/^[A-Z_]+$/) as string } }]);
+    if (body.includes("nmae")) expect(answer.message).toContain("nmae");
+    await expect.poll(() => counted("HostService/GetHost")).toEqual([`zfsilo_rpc_duration_seconds_count{method="zfsilo.v1.HostService/GetHost",code="${code}"} 1`]);
   });
 
   it("does not count what is no call of ours", async () => {

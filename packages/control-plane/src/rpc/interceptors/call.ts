@@ -1,16 +1,13 @@
 import { Code, type ConnectError, type Interceptor, type StreamResponse, type UnaryRequest, type StreamRequest } from "@connectrpc/connect";
 import type { Logger } from "@zfsilo/lib";
-import { randomUUID } from "node:crypto";
+import { arrivalKey, requestIdFrom, requestIdHeader } from "../arrival.ts";
 import { callContext, type CallContext } from "../call-context.ts";
-import { toConnectError } from "../error-map.ts";
+import { codeWord, toConnectError } from "../error-map.ts";
 
 /** Told about each call that ended, for metrics. */
 export interface CallObserver {
   ended(method: string, code: string, seconds: number): void;
 }
-
-const requestIdHeader = "x-request-id";
-const plainId = /^[A-Za-z0-9._-]{1,64}$/;
 
 /**
  * The outermost interceptor: gives each call an id, turns what it throws into what the caller may see, and logs and counts
@@ -43,9 +40,8 @@ class Call {
     this.#request = request;
     this.#method = `${request.service.typeName}/${request.method.name}`;
     this.#observer = observer;
-    const given = request.header.get(requestIdHeader);
-    const requestId = given !== null && plainId.test(given) ? given : randomUUID();
-    this.context = { requestId, caller: "", log: log.child({ rpc: this.#method, requestId }) };
+    const { requestId, caller } = request.contextValues.get(arrivalKey) ?? { requestId: requestIdFrom(request.header.get(requestIdHeader)), caller: "" };
+    this.context = { requestId, caller, log: log.child({ rpc: this.#method, requestId }) };
   }
 
   async *watched(messages: StreamResponse["message"]): StreamResponse["message"] {
@@ -59,7 +55,7 @@ class Call {
       throw this.failed(error);
     } finally {
       // The caller went away between two messages.
-      if (!finished) this.#report(Code[Code.Canceled], undefined);
+      if (!finished) this.#report(codeWord(Code.Canceled), undefined);
     }
   }
 
@@ -72,14 +68,13 @@ class Call {
   }
 
   ended(mapped: ConnectError | undefined, error?: unknown): void {
-    this.#report(mapped === undefined ? "Ok" : Code[mapped.code], error);
+    this.#report(mapped === undefined ? "ok" : codeWord(mapped.code), error);
   }
 
-  #report(code: string, error: unknown): void {
+  #report(word: string, error: unknown): void {
     const milliseconds = performance.now() - this.#began;
-    const word = code.replaceAll(/(?<=.)[A-Z]/g, "_$&").toLowerCase();
     this.#observer.ended(this.#method, word, milliseconds / 1000);
-    const caller = this.#request.contextValues.get(callContext)?.caller ?? "";
+    const { caller } = this.context;
     const fields = { code: word, ms: Math.round(milliseconds * 10) / 10, ...(caller === "" ? {} : { caller }) };
     if (error === undefined) this.context.log[quiet(this.#method) ? "trace" : "info"](fields, "call");
     else if (serverFault.has(word)) this.context.log.error({ ...fields, err: error }, "call failed");
