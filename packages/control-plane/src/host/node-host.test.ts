@@ -31,7 +31,28 @@ describe("nodeNameMatches", () => {
     ["a", "a", true],
     ["a", "ab", false],
     ["[ab]*", "a", false],
+    ["", "", true],
+    ["**", "", true],
+    ["a*b*c", "a-b-b-c", true],
+    ["a*b*c", "a-c-b", false],
+    ["*ab", "aab", true],
+    ["a*", "b", false],
   ])("%s on %s: %s", (pattern, name, matches) => {
     expect(nodeNameMatches(pattern, name)).toBe(matches);
+  });
+
+  it("matches as the regular expression that it stands for", () => {
+    const words = ["", "a", "b", "ab", "ba", "aab", "abab", "bbaab"];
+    const patterns = ["*", "a*", "*a", "*a*b*", "a*b", "**b", "*ab*ab", "ab"];
+    for (const pattern of patterns) {
+      const expression = new RegExp(`^${pattern.replaceAll("*", ".*")}$`);
+      for (const word of words) expect(nodeNameMatches(pattern, word), `${pattern} on ${word}`).toBe(expression.test(word));
+    }
+  });
+
+  it("takes no time for a pattern of many stars", () => {
+    const began = performance.now();
+    expect(nodeNameMatches(`${"*a".repeat(120)}*b`, "a".repeat(253))).toBe(false);
+    expect(performance.now() - began).toBeLessThan(200);
   });
 });

@@ -17,8 +17,31 @@ export function hostIdOfNode(nodeName: string): HostId {
   return parseHostId(`${prefix}_${hash}`);
 }
 
-/** `*` stands for any run of characters, everything else for itself. */
+/**
+ * `*` stands for any run of characters, everything else for itself. On a mismatch only the last `*` takes in one character more,
+ * which is enough: what stands before it has matched as early as it can. No pattern takes longer than its length times the name's.
+ */
 export function nodeNameMatches(pattern: string, nodeName: string): boolean {
-  const parts = pattern.split("*").map((part) => part.replaceAll(/[\\^$.|?+()[\]{}/-]/g, "\\$&"));
-  return new RegExp(`^${parts.join(".*")}$`, "s").test(nodeName);
+  let at = 0;
+  let name = 0;
+  let star = -1;
+  let taken = 0;
+  while (name < nodeName.length) {
+    if (pattern[at] === "*") {
+      star = at;
+      taken = name;
+      at += 1;
+    } else if (pattern[at] === nodeName[name]) {
+      at += 1;
+      name += 1;
+    } else if (star >= 0) {
+      at = star + 1;
+      taken += 1;
+      name = taken;
+    } else {
+      return false;
+    }
+  }
+  while (pattern[at] === "*") at += 1;
+  return at === pattern.length;
 }

@@ -11,6 +11,7 @@ import { parseHostTemplate } from "./host-input.ts";
 const defaultLifetimeSeconds = 3600;
 const maxLifetimeSeconds = 315_360_000;
 const maxUses = 1_000_000;
+const maxStars = 8;
 
 export interface NewJoinToken {
   readonly token: JoinTokenRecord;
@@ -56,6 +57,7 @@ function forNodes(request: CreateJoinTokenRequest): Scope {
   if (!/^[A-Za-z0-9._*-]{1,253}$/.test(nodeNamePattern)) {
     throw invalidField("node_name_pattern", "holds characters that no node name has", "`*` stands for any run of characters.");
   }
+  if (nodeNamePattern.split("*").length - 1 > maxStars) throw invalidField("node_name_pattern", `has more than ${maxStars} stars`);
   if (request.maxUses < 0 || request.maxUses > maxUses) throw invalidField("max_uses", `is not between 0 and ${maxUses}`);
   const template = parseHostTemplate(request.hostTemplate);
   return { hostId: "", template, nodeNamePattern, replaceOffline: request.replaceOffline, maxUses: request.maxUses };

@@ -19,6 +19,7 @@ export interface HostRow {
   portals: string;
   initiator_iqn: string;
   allowed_roots: string;
+  from_template: number;
   condition: string;
   revision: number;
   created_at: string;
@@ -152,6 +153,7 @@ export const hostEntity = new EntitySchema<HostRow>({
     portals: text,
     initiator_iqn: text,
     allowed_roots: text,
+    from_template: integer,
     condition: text,
     revision: integer,
     created_at: text,

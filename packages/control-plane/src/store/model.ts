@@ -52,6 +52,8 @@ export interface HostRecord {
   /** Empty: read from the machine when needed. */
   readonly initiatorIqn: string;
   readonly allowedRoots: readonly string[];
+  /** Made when a node joined with a token for nodes, and not by a person. */
+  readonly fromTemplate?: boolean;
   /** Set while something is wrong. */
   readonly condition: ConditionRecord | undefined;
   readonly revision: number;

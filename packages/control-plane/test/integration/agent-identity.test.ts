@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -75,23 +76,75 @@ describe("enrolling", () => {
     await until("it is refused", () => said("the join token is not valid"));
   });
 
+  /** A node that joined with a token for nodes. */
+  async function joinedNode(nodeName: string, roles = ["HOST_ROLE_INITIATOR"]) {
+    const agent = system.agent(`first ${nodeName}`, { token: await system.joinToken({ hostTemplate: { roles } }), nodeName, executor: system.machine("take") });
+    expect(await agent.host).toBe(`hosts/${nodeName}`);
+    await until(`${nodeName} is online`, () => online(nodeName));
+    return agent;
+  }
+
   it("keeps a host from a node that comes with its name", async () => {
-    await joined("take");
+    await joinedNode("node-1");
     const hostTemplate = { roles: ["HOST_ROLE_INITIATOR"] };
-    system.agent("thief", { token: await system.joinToken({ hostTemplate, replaceOffline: true }), nodeName: "take" });
-    await until("it is refused", () => said("hosts/take has an agent already"));
+    system.agent("thief", { token: await system.joinToken({ hostTemplate, replaceOffline: true }), nodeName: "node-1" });
+    await until("it is refused", () => said("hosts/node-1 has an agent already"));
   });
 
   it("gives an offline host to the node that lost its credential when the token says so", async () => {
-    const { agent } = await joined("take");
+    const agent = await joinedNode("node-1");
     await agent.stop();
-    await until("take is offline", async () => !(await online("take")));
+    await until("it is offline", async () => !(await online("node-1")));
     const hostTemplate = { roles: ["HOST_ROLE_INITIATOR"] };
-    system.agent("strict", { token: await system.joinToken({ hostTemplate }), nodeName: "take" });
-    await until("it is refused", () => said("hosts/take has an agent already"));
-    const again = system.agent("reinstalled", { token: await system.joinToken({ hostTemplate, replaceOffline: true }), nodeName: "take" });
-    expect(await again.host).toBe("hosts/take");
-    await until("take is online", () => online("take"));
+    system.agent("strict", { token: await system.joinToken({ hostTemplate }), nodeName: "node-1" });
+    await until("it is refused", () => said("hosts/node-1 has an agent already"));
+    const again = system.agent("reinstalled", { token: await system.joinToken({ hostTemplate, replaceOffline: true }), nodeName: "node-1", executor: system.machine("take") });
+    expect(await again.host).toBe("hosts/node-1");
+    await until("it is online", () => online("node-1"));
+  });
+
+  it.each([
+    ["a storage host that waits for its agent", "give", () => Promise.resolve()],
+    ["a node that a person added", "take", () => Promise.resolve()],
+    ["a storage host whose agent is offline", "give", async () => {
+      const { agent } = await joined("give");
+      await agent.stop();
+      await until("give is offline", async () => !(await online("give")));
+    }],
+    ["a storage host that another template made", "store-1", async () => {
+      const agent = await joinedNode("store-1", ["HOST_ROLE_INITIATOR", "HOST_ROLE_TARGET"]);
+      await agent.stop();
+      await until("it is offline", async () => !(await online("store-1")));
+    }],
+  ])("a token for nodes does not take %s", async (_what, nodeName, prepare) => {
+    await prepare();
+    for (const replaceOffline of [false, true]) {
+      system.agent(`thief ${replaceOffline}`, { token: await system.joinToken({ hostTemplate: { roles: ["HOST_ROLE_INITIATOR"] }, replaceOffline }), nodeName });
+    }
+    await until("it is refused", () => said(`hosts/${nodeName} cannot be taken with a join token for nodes`));
+    expect(await online(nodeName)).toBe(false);
+  });
+
+  it("lets no more nodes in than the token says when they come at once", async () => {
+    const joinToken = await system.joinToken({ hostTemplate: { roles: ["HOST_ROLE_INITIATOR"] }, maxUses: 3 });
+    const enrol = async (at: number): Promise<boolean> => {
+      const credentialSha256 = createHash("sha256").update(String(at)).digest("hex");
+      return system.service.call("AgentService/Enrol", { joinToken, credentialSha256, nodeName: `node-${at}` }).then(() => true, () => false);
+    };
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, at) => enrol(at)));
+    expect(answers.filter(Boolean)).toHaveLength(3);
+    const { hosts } = await call("ListHosts", {});
+    expect((hosts as Json[]).filter(({ name }) => String(name).startsWith("hosts/node-"))).toHaveLength(3);
+  });
+
+  it("lets one of two in that come for one host at once", async () => {
+    const joinToken = await system.joinToken({ hostTemplate: { roles: ["HOST_ROLE_INITIATOR"] } });
+    const enrol = async (at: number): Promise<boolean> => {
+      const credentialSha256 = createHash("sha256").update(String(at)).digest("hex");
+      return system.service.call("AgentService/Enrol", { joinToken, credentialSha256, nodeName: "node-1" }).then(() => true, () => false);
+    };
+    const answers = await Promise.all(Array.from({ length: 10 }, (_, at) => enrol(at)));
+    expect(answers.filter(Boolean)).toHaveLength(1);
   });
 
   it.each([
@@ -103,6 +156,7 @@ describe("enrolling", () => {
     [{ hostTemplate: { roles: ["HOST_ROLE_INITIATOR"], ssh: { address: "a" } } }, "host_template.ssh"],
     [{ hostTemplate: { roles: [] } }, "host_template.roles"],
     [{ hostTemplate: { roles: ["HOST_ROLE_INITIATOR"] }, nodeNamePattern: "a b" }, "node_name_pattern"],
+    [{ hostTemplate: { roles: ["HOST_ROLE_INITIATOR"] }, nodeNamePattern: "*a*a*a*a*a*a*a*a*b" }, "node_name_pattern"],
   ])("refuses to make a token of %j", async (request, field) => {
     await expect(call("CreateJoinToken", request)).rejects.toThrow(`invalid_argument: ${field}:`);
   });

@@ -29,6 +29,8 @@ const seenEveryMs = 60_000;
 /** Which agents there are, which credential opens which host's stream, and which streams are open. */
 export class AgentRegistry implements AgentObserver, AsyncDisposable {
   readonly hub: AgentHub;
+  /** One enrolment of a host at a time (enrolment.ts). */
+  readonly enrolments = new KeyedMutex();
   readonly #options: AgentRegistryOptions;
   readonly #agents = new Map<HostId, AgentRecord>();
   readonly #turns = new KeyedMutex();

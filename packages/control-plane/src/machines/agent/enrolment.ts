@@ -25,13 +25,19 @@ export async function enrol(deps: EnrolmentDeps, request: EnrolRequest): Promise
   const token = await deps.joinTokens.findByHash(sha256(request.joinToken));
   if (token === undefined) throw refused(deps.log, nodeName, "it is not known");
   const id = token.hostId === "" ? hostIdOfNode(nodeName) : token.hostId;
+  // Two that come for one host at once must not both find it free.
+  using _turn = await deps.registry.enrolments.acquire(id);
   const agent = deps.registry.view(id);
   if (agent?.record.credential === credential && agent.record.revokedAt === undefined) return id;
   if (token.expiresAt <= new Date()) throw refused(deps.log, nodeName, "it has expired");
   if (token.maxUses !== 0 && token.uses >= token.maxUses) throw refused(deps.log, nodeName, "it was used up");
   if (token.hostId === "") refuseStranger(deps, token, id, nodeName);
-  await ensureHost(deps.hosts, token, id, request.allowedRoots);
+  const host = await deps.hosts.find(id);
+  if (host === undefined && token.template === undefined) throw new StorageError("not_found", `hosts/${id} does not exist any more`, { details: { host: `hosts/${id}` } });
+  if (host !== undefined) refuseHost(deps.log, token, host, nodeName);
+  // Before a host is made, so that one token makes no more hosts than it may.
   if (!(await deps.joinTokens.claim(token.id, new Date()))) throw refused(deps.log, nodeName, "it was used up meanwhile");
+  if (host === undefined && token.template !== undefined) await deps.hosts.insert(newHost(id, token.template, request.allowedRoots));
   await deps.registry.enrol(id, credential, nodeName);
   return id;
 }
@@ -52,20 +58,27 @@ function refuseStranger({ registry, log }: EnrolmentDeps, token: JoinTokenRecord
   throw new StorageError("precondition", `hosts/${id} has an agent already`, { details: { ...details, reason: "AGENT_EXISTS" }, hint });
 }
 
-async function ensureHost(hosts: HostStore, token: JoinTokenRecord, id: HostId, offeredRoots: readonly string[]): Promise<void> {
-  const host = await hosts.find(id);
-  if (host === undefined) {
-    if (token.template === undefined) throw new StorageError("not_found", `hosts/${id} does not exist any more`, { details: { host: `hosts/${id}` } });
-    await hosts.insert(newHost(id, token.template, offeredRoots)).catch(async (error: unknown) => {
-      // The same node asked twice at once.
-      if ((await hosts.find(id)) === undefined) throw error;
+/**
+ * A host that is there already is taken with a token that names it, or, where a token for nodes made it, with another of the same
+ * kind and for no fewer roles: whoever may add nodes to a cluster must not come by its storage hosts.
+ */
+function refuseHost(log: Logger, token: JoinTokenRecord, host: HostRecord, nodeName: string): void {
+  const name = `hosts/${host.id}`;
+  if (host.connection.kind !== "agent") {
+    throw new StorageError("precondition", `${name} is reached by ${host.connection.kind}, not by an agent`, {
+      details: { host: name },
+      hint: "Set its connection to agent with UpdateHost first.",
     });
-    return;
   }
-  if (host.connection.kind === "agent") return;
-  throw new StorageError("precondition", `hosts/${id} is reached by ${host.connection.kind}, not by an agent`, {
-    details: { host: `hosts/${id}` },
-    hint: "Set its connection to agent with UpdateHost first.",
+  if (token.template === undefined) return;
+  const { roles } = token.template;
+  const beyond = host.roles.filter((role) => !roles.includes(role));
+  if (host.fromTemplate === true && beyond.length === 0) return;
+  const why = host.fromTemplate === true ? `it has the role ${beyond.join(" and ")}, which the token's template has not` : "it was not made by such a token";
+  log.warn({ host: host.id, nodeName, why }, "a node tried to enrol as a host that its token is not for");
+  throw new StorageError("precondition", `${name} cannot be taken with a join token for nodes: ${why}`, {
+    details: { host: name, reason: "HOST_NOT_OF_TEMPLATE" },
+    hint: `Make a join token for ${name} by name and enrol with that.`,
   });
 }
 
@@ -74,7 +87,7 @@ function newHost(id: HostId, template: HostTemplate, offeredRoots: readonly stri
   const allowedRoots = template.allowedRoots.length > 0 || !isInitiator ? template.allowedRoots : offeredRoots;
   const spec = checkHostSpec({ ...template, allowedRoots, connection: { kind: "agent" } }, (field) => `host_template.${field}`);
   const now = new Date();
-  return { id, ...spec, condition: undefined, revision: 1, createdAt: now, updatedAt: now };
+  return { id, ...spec, fromTemplate: true, condition: undefined, revision: 1, createdAt: now, updatedAt: now };
 }
 
 /** The caller is told nothing that helps to guess; the operator is. */

@@ -1,6 +1,7 @@
 import { Commitments1774051200000 } from "./commitments.ts";
 import { Agents1774915200000 } from "./agents.ts";
 import { Encryption1776729600000 } from "./encryption.ts";
+import { HostFromTemplate1780444800000 } from "./host-from-template.ts";
 import { Initial1767225600000 } from "./initial.ts";
 import { ReadOnlyPaths1769904000000 } from "./read-only-paths.ts";
 import { Snapshots1772323200000 } from "./snapshots.ts";
@@ -15,4 +16,5 @@ export const migrations = [
   Agents1774915200000,
   Encryption1776729600000,
   WriteProtected1779235200000,
+  HostFromTemplate1780444800000,
 ];
