@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import { databaseName, prepareDataDirectory } from "./data-directory.ts";
 import { seedHosts } from "./host/seed-hosts.ts";
+import { isSimulated } from "./host/simulated.ts";
 import { AgentRegistry } from "./machines/agent/agent-registry.ts";
 import { enrol } from "./machines/agent/enrolment.ts";
 import { connectHost, simulate } from "./machines/connect.ts";
@@ -65,6 +66,8 @@ export interface ControlPlaneOptions {
 export interface ControlPlane {
   readonly address: ListenAddress;
   readonly adminTokenFile: string;
+  /** Ids of the hosts that were simulated at the start. */
+  readonly simulatedHosts: readonly string[];
   /** The simulated machines, for tests that look at them or break them. */
   readonly world: SimWorld;
   /** What acts on a host by its id, for tests and measurements of the way there alone. */
@@ -121,6 +124,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   await registry.load();
   await operations.load();
   await seedHosts(hosts, config.hosts);
+  const simulatedHosts = (await hosts.all()).filter(isSimulated).map(({ id }) => id);
+  if (simulatedHosts.length > 0) log.info({ hosts: simulatedHosts }, `${simulatedHosts.length} simulated hosts: what is stored there is lost`);
 
   const tokens = new Tokens([admin.known, ...config.tokens]);
   const tokenWatch = new TokenWatch(tokens, tokenSources(options, admin), log);
@@ -191,6 +196,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   return {
     address,
     adminTokenFile: admin.file,
+    simulatedHosts,
     world,
     async executor(host) {
       return (await machines.get(parseHostId(host))).executor;

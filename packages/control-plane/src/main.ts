@@ -28,6 +28,8 @@ runProgram("zfsilo", async () => {
   });
   console.log(`zfsilo listening on ${config.tls === undefined ? "http" : "https"}://${formatListenAddress(controlPlane.address)}`);
   console.log(`admin token: ${controlPlane.adminTokenFile}`);
+  const { simulatedHosts } = controlPlane;
+  if (simulatedHosts.length > 0) console.log(`simulated machines, with no disk and no network behind them: ${simulatedHosts.join(", ")}`);
   return { log, stop: () => controlPlane.stop(), stopLimitMs };
 });
 

@@ -1,8 +1,16 @@
 import { checkHost, parseDatasetName, parsePoolName, parsePortal, type HostCheck } from "@zfsilo/host";
 import { errorChain, StorageError } from "@zfsilo/lib";
+import { isSimulated } from "../host/simulated.ts";
 import type { HostRecord } from "../store/model.ts";
 import { isUnreachable, lookAt } from "./look.ts";
 import type { Machines } from "./machines.ts";
+
+const simulated: HostCheck = {
+  name: "machine",
+  state: "warning",
+  observed: "simulated: no disk and no network is behind it",
+  remedy: "Good for trying things out. Once there is another target host it takes no volume that does not name it; DeleteHost removes it.",
+};
 
 /** Looks at hosts without changing them, for CheckHost. */
 export class HostProbes {
@@ -27,7 +35,8 @@ export class HostProbes {
       signal.throwIfAborted();
       if (isUnreachable(error)) return [{ name: "connection", state: "failed", observed: errorChain(error), remedy: hintIn(error) }];
     }
-    return checkHost(executor, needs, { signal });
+    const checks = await checkHost(executor, needs, { signal });
+    return isSimulated(host) ? [simulated, ...checks] : checks;
   }
 }
 

@@ -10,6 +10,7 @@ import {
 } from "@zfsilo/api";
 import { parseDatasetName, parsePoolName, parseZfsOptions } from "@zfsilo/host";
 import { invalidField, within, type Logger } from "@zfsilo/lib";
+import { isSimulated, unnamedTargets } from "../host/simulated.ts";
 import { creatableBytes, creatableInAll, largestVolume, parentCapacities, type HostParents, type VolumeShape } from "../machines/capacity.ts";
 import type { HostRecord, PoolRef } from "../store/model.ts";
 import type { Commitment, HostStore, VolumeStore } from "../store/stores.ts";
@@ -29,14 +30,16 @@ export interface ServiceDeps {
 
 export function service(deps: ServiceDeps): ServiceImpl<typeof Service> {
   return {
-    getServerInfo() {
+    async getServerInfo() {
       const { version, clusterId, features } = deps;
-      return create(GetServerInfoResponseSchema, { version, clusterId, features: [...features] });
+      const simulatedHosts = (await deps.hosts.all()).filter(isSimulated).map(({ id }) => `hosts/${id}`);
+      return create(GetServerInfoResponseSchema, { version, clusterId, features: [...features], simulatedHosts });
     },
 
     async getCapacity(request, { signal }) {
       const asked = parseQuery(request);
-      const hosts = await targetHosts(deps.hosts, request.host, "host");
+      const named = await targetHosts(deps.hosts, request.host, "host");
+      const hosts = request.host === "" ? unnamedTargets(named) : named;
       const wanted = hosts.filter((host) => host.pools.some(asked.wants) && hasLabels(host, asked.hostLabels));
       if (request.host !== "" && wanted.length === 0) refuseNamed(request);
       const commitments = await deps.volumes.commitments([]);
@@ -108,6 +111,7 @@ async function capacityOf(
         sizeBytes: parent.sizeBytes,
         health: parent.health,
         maximumVolumeBytes: largestVolume(parent, shape),
+        simulated: isSimulated(host),
       }),
     );
     return { pools, parents };
@@ -116,7 +120,7 @@ async function capacityOf(
     deps.log.warn({ err: error, host: host.id }, "capacity could not be read");
     const pools = host.pools
       .filter(wants)
-      .map(({ name: pool, parentDataset }) => create(PoolCapacitySchema, { host: name, pool, parentDataset, health: "UNREACHABLE" }));
+      .map(({ name: pool, parentDataset }) => create(PoolCapacitySchema, { host: name, pool, parentDataset, health: "UNREACHABLE", simulated: isSimulated(host) }));
     return { pools, parents: [] };
   }
 }

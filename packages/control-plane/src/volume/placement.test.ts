@@ -33,6 +33,7 @@ function at(host: string, over: Partial<ParentCapacity> = {}, more: Partial<Cand
     pool: over.pool ?? "tank",
     parentDataset: over.parentDataset ?? "tank/zfsilo",
     labels: {},
+    simulated: false,
     unseen: undefined,
     capacity: capacity(over),
     volumes: 0,

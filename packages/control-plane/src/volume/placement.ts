@@ -7,6 +7,7 @@ export interface Candidate {
   readonly pool: string;
   readonly parentDataset: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly simulated: boolean;
   /** Why the host could not be looked at; undefined when it was. */
   readonly unseen: string | undefined;
   readonly capacity: ParentCapacity | undefined;
@@ -41,6 +42,11 @@ export function rank(ask: PlacementAsk, candidates: readonly Candidate[]): reado
 }
 
 function judge(ask: PlacementAsk, candidate: Candidate): Ranked {
+  const ranked = judgePlace(ask, candidate);
+  return candidate.simulated ? { ...ranked, reasons: [...ranked.reasons, "the host is simulated"] } : ranked;
+}
+
+function judgePlace(ask: PlacementAsk, candidate: Candidate): Ranked {
   const { hostId, pool, parentDataset, capacity } = candidate;
   const place = { hostId, pool, parentDataset };
   const missing = Object.entries(ask.hostLabels).filter(([key, value]) => candidate.labels[key] !== value);

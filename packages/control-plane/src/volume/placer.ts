@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorChain, invalidField, StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
+import { isSimulated, unnamedTargets } from "../host/simulated.ts";
 import { parentCapacities, type ParentCapacity, type Underway, type VolumeShape } from "../machines/capacity.ts";
 import type { PoolLook, PoolProbe } from "../machines/pool-probe.ts";
 import type { HostRecord, PoolRef, VolumeRecord } from "../store/model.ts";
@@ -97,7 +98,7 @@ export class Placer {
   }
 
   async #spots({ hostId, pool, parentDataset }: PlaceRequest): Promise<readonly Spot[]> {
-    const all = hostId === undefined ? (await this.#options.hosts.all()).filter(({ roles }) => roles.includes("target")) : [await this.#options.hosts.get(hostId)];
+    const all = hostId === undefined ? unnamedTargets(await this.#options.hosts.all()) : [await this.#options.hosts.get(hostId)];
     const fits = (ref: PoolRef): boolean =>
       (pool === "" || ref.name === pool) && (parentDataset === "" || ref.parentDataset === parentDataset);
     const spots = all.flatMap((host) => host.pools.filter(fits).map((ref) => ({ host, pool: ref })));
@@ -169,6 +170,7 @@ function seenAt({ host, pool }: Spot, look: HostLook | undefined, commitments: r
     pool: pool.name,
     parentDataset: pool.parentDataset,
     labels: host.labels,
+    simulated: isSimulated(host),
     unseen: look?.failure === undefined ? undefined : `the host could not be read: ${errorChain(look.failure)}`,
     capacity,
     volumes: recorded + here.filter(({ volumeId }) => volumeId !== undefined).length,

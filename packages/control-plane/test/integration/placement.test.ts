@@ -64,6 +64,23 @@ describe("placement", () => {
     expect((await service.call("VolumeService/ListVolumes", {}))["volumes"]).toBeUndefined();
   });
 
+  it("leaves simulated hosts to those who name them once there is another target, and calls them simulated", async () => {
+    const real = { id: "real", roles: ["target"], ssh: { address: "127.0.0.1", port: 1, knownHostsFile: "/nowhere" }, pools: [{ name: "tank" }], portals: [{ address: "192.0.2.9" }] };
+    service = await runningService({ hosts: [target("a"), real] });
+    await expect(made("vol_a")).rejects.toThrow(/no pool fits: hosts\/real pool tank \(tank\/zfsilo\): the host could not be read(?!.*hosts\/a)/);
+    expect((await service.call("Service/GetCapacity", {}))["pools"]).toMatchObject([{ host: "hosts/real", health: "UNREACHABLE" }]);
+    expect((await service.call("Service/GetCapacity", { host: "hosts/a" }))["pools"]).toMatchObject([{ host: "hosts/a", simulated: true }]);
+    expect((await service.call("Service/GetServerInfo", {}))["simulatedHosts"]).toEqual(["hosts/a"]);
+    expect(placeOf(await made("vol_a", { host: "hosts/a" }))).toBe("hosts/a tank/zfsilo");
+    const { checks } = await service.call("HostService/CheckHost", { name: "hosts/a" });
+    expect((checks as Json[])[0]).toMatchObject({ name: "machine", state: "CHECK_STATE_WARNING", observed: expect.stringContaining("simulated") as string });
+  });
+
+  it("tells that a candidate is simulated", async () => {
+    service = await runningService(three);
+    expect(((await made("vol_a"))["placement"] as Json[]).every(({ reasons }) => (reasons as string[]).includes("the host is simulated"))).toBe(true);
+  });
+
   it("gives each candidate's reason when none fits", async () => {
     service = await runningService(three);
     await service.call("PoolService/ListPools", {});

@@ -10,10 +10,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/service.proto.
  */
 export const file_zfsilo_v1_service: GenFile = /*@__PURE__*/
-  fileDesc("Chd6ZnNpbG8vdjEvc2VydmljZS5wcm90bxIJemZzaWxvLnYxIusBChJHZXRDYXBhY2l0eVJlcXVlc3QSDAoEaG9zdBgBIAEoCRIMCgRwb29sGAIgASgJEhYKDnBhcmVudF9kYXRhc2V0GAMgASgJEkIKC2hvc3RfbGFiZWxzGAQgAygLMi0uemZzaWxvLnYxLkdldENhcGFjaXR5UmVxdWVzdC5Ib3N0TGFiZWxzRW50cnkSDgoGc3BhcnNlGAUgASgIEhoKEnZvbGJsb2Nrc2l6ZV9ieXRlcxgGIAEoAxoxCg9Ib3N0TGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ0ChNHZXRDYXBhY2l0eVJlc3BvbnNlEiYKBXBvb2xzGAEgAygLMhcuemZzaWxvLnYxLlBvb2xDYXBhY2l0eRIXCg9hdmFpbGFibGVfYnl0ZXMYAiABKAMSHAoUbWF4aW11bV92b2x1bWVfYnl0ZXMYAyABKAMisQEKDFBvb2xDYXBhY2l0eRIMCgRob3N0GAEgASgJEgwKBHBvb2wYAiABKAkSFwoPYXZhaWxhYmxlX2J5dGVzGAMgASgDEhIKCnVzZWRfYnl0ZXMYBCABKAMSEgoKc2l6ZV9ieXRlcxgFIAEoAxIOCgZoZWFsdGgYBiABKAkSFgoOcGFyZW50X2RhdGFzZXQYByABKAkSHAoUbWF4aW11bV92b2x1bWVfYnl0ZXMYCCABKAMiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QiTgoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIQCghmZWF0dXJlcxgDIAMoCTKrAQoHU2VydmljZRJMCgtHZXRDYXBhY2l0eRIdLnpmc2lsby52MS5HZXRDYXBhY2l0eVJlcXVlc3QaHi56ZnNpbG8udjEuR2V0Q2FwYWNpdHlSZXNwb25zZRJSCg1HZXRTZXJ2ZXJJbmZvEh8uemZzaWxvLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0GiAuemZzaWxvLnYxLkdldFNlcnZlckluZm9SZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Chd6ZnNpbG8vdjEvc2VydmljZS5wcm90bxIJemZzaWxvLnYxIusBChJHZXRDYXBhY2l0eVJlcXVlc3QSDAoEaG9zdBgBIAEoCRIMCgRwb29sGAIgASgJEhYKDnBhcmVudF9kYXRhc2V0GAMgASgJEkIKC2hvc3RfbGFiZWxzGAQgAygLMi0uemZzaWxvLnYxLkdldENhcGFjaXR5UmVxdWVzdC5Ib3N0TGFiZWxzRW50cnkSDgoGc3BhcnNlGAUgASgIEhoKEnZvbGJsb2Nrc2l6ZV9ieXRlcxgGIAEoAxoxCg9Ib3N0TGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ0ChNHZXRDYXBhY2l0eVJlc3BvbnNlEiYKBXBvb2xzGAEgAygLMhcuemZzaWxvLnYxLlBvb2xDYXBhY2l0eRIXCg9hdmFpbGFibGVfYnl0ZXMYAiABKAMSHAoUbWF4aW11bV92b2x1bWVfYnl0ZXMYAyABKAMixAEKDFBvb2xDYXBhY2l0eRIMCgRob3N0GAEgASgJEgwKBHBvb2wYAiABKAkSFwoPYXZhaWxhYmxlX2J5dGVzGAMgASgDEhIKCnVzZWRfYnl0ZXMYBCABKAMSEgoKc2l6ZV9ieXRlcxgFIAEoAxIOCgZoZWFsdGgYBiABKAkSFgoOcGFyZW50X2RhdGFzZXQYByABKAkSHAoUbWF4aW11bV92b2x1bWVfYnl0ZXMYCCABKAMSEQoJc2ltdWxhdGVkGAkgASgIIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0ImcKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSEAoIZmVhdHVyZXMYAyADKAkSFwoPc2ltdWxhdGVkX2hvc3RzGAQgAygJMqsBCgdTZXJ2aWNlEkwKC0dldENhcGFjaXR5Eh0uemZzaWxvLnYxLkdldENhcGFjaXR5UmVxdWVzdBoeLnpmc2lsby52MS5HZXRDYXBhY2l0eVJlc3BvbnNlElIKDUdldFNlcnZlckluZm8SHy56ZnNpbG8udjEuR2V0U2VydmVySW5mb1JlcXVlc3QaIC56ZnNpbG8udjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlYgZwcm90bzM");
 
 /**
- * Which places to count, and for what volumes. Empty counts all pools of all target hosts, for thick volumes.
+ * Which places to count, and for what volumes. Empty counts all pools of all target hosts, for thick volumes. Simulated hosts count only
+ * where there is no other, or when named.
  *
  * @generated from message zfsilo.v1.GetCapacityRequest
  */
@@ -165,6 +166,13 @@ export type PoolCapacity = Message<"zfsilo.v1.PoolCapacity"> & {
    * @generated from field: int64 maximum_volume_bytes = 8;
    */
   maximumVolumeBytes: bigint;
+
+  /**
+   * The host is simulated: what is stored there is lost.
+   *
+   * @generated from field: bool simulated = 9;
+   */
+  simulated: boolean;
 };
 
 /**
@@ -215,6 +223,14 @@ export type GetServerInfoResponse = Message<"zfsilo.v1.GetServerInfoResponse"> &
    * @generated from field: repeated string features = 3;
    */
   features: string[];
+
+  /**
+   * The hosts that are simulated, hosts/{host}: no disk and no network is behind them. As soon as there is another target host they
+   * take no volume that does not name them.
+   *
+   * @generated from field: repeated string simulated_hosts = 4;
+   */
+  simulatedHosts: string[];
 };
 
 /**
