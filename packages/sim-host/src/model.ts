@@ -90,7 +90,7 @@ export type DeviceDoc = ZvolDevice | DiskDevice;
 interface DeviceCommon {
   /** `major:minor`. */
   number: string;
-  /** Who has it open exclusively: `mount`, `lio`. The device cannot go while somebody has. */
+  /** Who has it open exclusively: `mount`, `lio`, `dm:vg-data` for an LVM volume. The device cannot go while somebody has. */
   holders: string[];
 }
 

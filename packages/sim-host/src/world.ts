@@ -1,6 +1,7 @@
 import type { Executor } from "@zfsilo/command";
 import { install, installInitiator, powerCycle } from "./boot.ts";
 import { CallLog } from "./call-log.ts";
+import { deviceByPath, holdDevice, releaseDevice } from "./device.ts";
 import { UnmodelledError } from "./failure.ts";
 import { Faults } from "./faults.ts";
 import { Machine } from "./machine.ts";
@@ -133,6 +134,16 @@ export class SimWorld {
     const found = this.#model.pools.edit(this.#machine(name).at(pool));
     if (found === undefined) throw new UnmodelledError(`a pool ${pool} on ${name}`);
     found.health = health;
+    this.#model.store.commit();
+  }
+
+  /** Activates an LVM volume that lies on a device, as udev does on seeing one there; or deactivates it. */
+  setVolumeGroup(name: string, device: string, volume: string, active = true): void {
+    const machine = this.#machine(name);
+    const node = deviceByPath(machine, device);
+    if (node === undefined) throw new UnmodelledError(`a device ${device} on ${name}`);
+    if (active) holdDevice(machine, node, `dm:${volume}`);
+    else releaseDevice(machine, node, `dm:${volume}`);
     this.#model.store.commit();
   }
 

@@ -16,7 +16,7 @@ const readable: readonly RegExp[] = [
   /^\/sys\/class\/iscsi_(?:session|connection|host)\/[^/]+(?:\/[^/]+)*\/(?!.*(?:password|username)(?:_in)?$)[^/]+$/,
   /^\/sys\/class\/iscsi_(?:session|connection)$/,
   /^\/proc\/self\/mountinfo$/,
-  /^\/proc\/modules$/,
+  /^\/proc\/(?:modules|swaps)$/,
   /^\/proc\/net\/(?:fib_trie|if_inet6|tcp6?)$/,
   /^\/proc\/\*\/comm$/,
   /^\/run\/udev\/data\/b[0-9:*]+$/,

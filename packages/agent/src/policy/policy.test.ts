@@ -243,6 +243,8 @@ describe("file operations", () => {
     ["a disk's size", { op: "read", path: "/sys/class/block/sdb/size" }],
     ["a rescan", { op: "write", path: "/sys/class/block/sdb/device/rescan", content: "1" }],
     ["mounts", { op: "read", path: "/proc/self/mountinfo", maxBytes: 16 << 20 }],
+    ["what is stacked on a disk", { op: "read-glob", path: "/sys/class/block/sda/holders/*/dm/name" }],
+    ["swap", { op: "read", path: "/proc/swaps", tolerate: ["ENOENT"] }],
     ["listening sockets", { op: "read", path: "/proc/net/tcp6", maxBytes: 16 << 20 }],
     ["modules", { op: "list", path: "/sys/module" }],
     ["a link of udev", { op: "readlink", path: "/dev/zvol/tank/zfsilo/a" }],

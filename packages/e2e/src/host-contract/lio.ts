@@ -1,3 +1,4 @@
+import type { Argv } from "@zfsilo/command";
 import { parseIqn, parsePortal, zvolPath } from "@zfsilo/host";
 import { newVolumeHandle } from "@zfsilo/lib";
 import { describe, expect, it } from "vitest";
@@ -134,6 +135,28 @@ function foreignCases(current: CurrentLab): void {
     await lio.removeExport(spec, o);
     const [left] = await lab.byHand.target.files([{ op: "list", path: `${config}/core/iblock_0`, tolerate: ["ENOENT"] }], o);
     expect(left?.entries).toBeUndefined();
+  });
+
+  it("names the mount that keeps a volume from being exported or destroyed", async () => {
+    const lab = current();
+    const { lio, zfs, o } = lab;
+    const { spec, dataset } = await lab.volume();
+    const run = async (...argv: Argv): Promise<void> => {
+      expect(await lab.byHand.target.run(argv, o)).toMatchObject({ exitCode: 0 });
+    };
+    const place = "/mnt/zfsilo-held";
+    lab.defer(() => lio.removeExport(spec, o));
+    await lab.byHand.target.files([{ op: "mkdir", path: place, tolerate: ["EEXIST"] }], o);
+    await run("mkfs.ext4", "-q", "-U", "6ff8dd2c-4f8b-4f3b-9d2e-0c6c3f1f4f11", "-E", "nodiscard,lazy_itable_init=1", spec.devicePath);
+    await run("mount", "-t", "ext4", "-o", "rw", spec.devicePath, place);
+    const held = { reason: "busy", message: expect.stringContaining(`held by a mount at ${place}`) as string };
+    try {
+      await Promise.all([expect(lio.ensureExport(spec, o)).rejects.toMatchObject(held), expect(zfs.destroyVolume(dataset, o)).rejects.toMatchObject(held)]);
+    } finally {
+      await run("umount", place);
+      await lab.byHand.target.files([{ op: "rmdir", path: place }], o);
+    }
+    expect(await lio.ensureExport(spec, o)).toMatchObject({ enabled: true });
   });
 
   it("lists no backstore or target whose name is no volume's", async () => {

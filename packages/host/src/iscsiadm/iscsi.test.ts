@@ -155,6 +155,28 @@ describe("logout", () => {
   });
 });
 
+describe("logout under something stacked", () => {
+  const holder = (sid: number, disk: string): Record<string, ScriptedNode> => {
+    const at = `/sys/class/iscsi_session/session${sid}/device/target${sid}:0:0/${sid}:0:0:0/block/${disk}/holders/dm-0`;
+    return { [`${at}/dev`]: "253:0\n", [`${at}/dm/name`]: "vg0-data\n", [`${at}/dm/uuid`]: "LVM-abc\n" };
+  };
+
+  it("is refused, naming it", async () => {
+    const executor = new ScriptedExecutor({ nodes: { ...sessions(), ...holder(2, "sda"), "/proc/self/mountinfo": mountinfo } });
+    await expect(new Iscsi(executor).logout({ target }, o)).rejects.toMatchObject({
+      reason: "precondition",
+      message: expect.stringContaining("held by LVM volume vg0-data (dm-0)") as string,
+      hint: expect.stringContaining("vgchange -an vg0") as string,
+    });
+  });
+
+  it("does not mind what lies on the disk of another session", async () => {
+    const executor = new ScriptedExecutor({ nodes: { ...sessions(), ...holder(3, "sdb"), "/proc/self/mountinfo": mountinfo }, runs: [logout] });
+    change(executor, 2, {});
+    await new Iscsi(executor).logout({ target }, o);
+  });
+});
+
 describe("abandoning a session", () => {
   const mounted = `${mountinfo}95 27 8:0 / /mnt/a rw,noatime shared:48 - ext4 /dev/sda rw\n`;
 

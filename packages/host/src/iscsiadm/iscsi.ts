@@ -1,6 +1,7 @@
 import { CommandError, type CallOptions, type Executor, type FileOperation } from "@zfsilo/command";
 import { KeyedMutex, StorageError, waitFor, wrapError } from "@zfsilo/lib";
 import { entriesOf, filesOf, textOf } from "../file-results.ts";
+import { nameHolders } from "../holders/holders.ts";
 import { formatPortal, parseIqn, parsePortal, type Iqn, type Portal } from "../lio/names.ts";
 import { mountinfoRead, mountsOfDevice, parseMountinfo } from "../mount/mountinfo.ts";
 import { Tool, withTimeout } from "../tool.ts";
@@ -18,7 +19,7 @@ import {
   type NodeRecord,
   type NodeRecordKey,
 } from "./record.ts";
-import { readSessionIds, readSessions, sessionNameReads, sessionReads, type Session } from "./sessions.ts";
+import { readSessionIds, readSessions, readStacked, sessionNameReads, sessionReads, stackedReads, type Session } from "./sessions.ts";
 
 export interface StoredNodeRecord {
   readonly target: string;
@@ -209,10 +210,13 @@ export class Iscsi {
     const name = interfaceName(iface);
     using _turn = await this.#logins.acquire(`${target} ${name}`, o.signal);
     const doing = `log out of ${target}`;
-    const results = await this.#executor.files([mountinfoRead, ...sessionNameReads], o);
+    const results = await this.#executor.files([mountinfoRead, ...stackedReads, ...sessionNameReads], o);
     const mounts = parseMountinfo(textOf(results[0]) ?? "");
-    const sids = readSessionIds(results.slice(1), target, name);
+    const sids = readSessionIds(results.slice(1 + stackedReads.length), target, name);
     if (sids.length === 0) return;
+    const stacked = readStacked(results.slice(1), sids);
+    const { host } = this.#executor;
+    if (stacked.length > 0) throw nameHolders(new StorageError("precondition", `${doing} on ${host}: its device is in use`, { details: { host } }), stacked);
     const sessions = await this.#readSessions(sids, { target, name }, o);
     const mounted = sessions.flatMap(({ devices }) => devices).flatMap((device) => mountsOfDevice(mounts, device));
     if (mounted[0] !== undefined) {

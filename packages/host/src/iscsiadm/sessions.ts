@@ -2,6 +2,7 @@ import type { FileOperation, FileResult } from "@zfsilo/command";
 import { bytes, parseBytes, type Bytes } from "@zfsilo/lib";
 import { isIP } from "node:net";
 import { filesOf, type Files } from "../file-results.ts";
+import { describeStacked, type Holder } from "../holders/stacked.ts";
 import { parsePortal, type Portal } from "../lio/names.ts";
 
 export interface SessionDevice {
@@ -38,6 +39,17 @@ export const sessionNameReads: readonly FileOperation[] = [
   { op: "read-glob", path: `${sessions}*/targetname` },
   { op: "read-glob", path: `${sessions}*/ifacename` },
 ];
+
+/** What is stacked on the disks of sessions, an LVM volume say: it would lose what it has not written, and hold on to a dead disk. */
+export const stackedReads: readonly FileOperation[] = ["dev", "dm/name", "dm/uuid"].map((file) => ({
+  op: "read-glob",
+  path: `${sessions}*/device/target*/*/block/*/holders/*/${file}`,
+}));
+
+export function readStacked(results: readonly FileResult[], sids: readonly number[]): Holder[] {
+  const [stacked = [], names = [], uuids = []] = stackedReads.map((_, index) => filesOf(results[index]).filter(([path]) => sids.includes(sessionOf(path))));
+  return describeStacked(stacked, names, uuids);
+}
 
 /** The ids of the sessions to one target through one interface. */
 export function readSessionIds(results: readonly FileResult[], target: string, iface: string): number[] {

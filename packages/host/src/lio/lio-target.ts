@@ -3,6 +3,7 @@ import { invalidField, pauses, retry, StorageError, wrapError, type Secret, type
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasControlCharacter } from "../control-characters.ts";
 import { entriesOf, namedFiles, textOf } from "../file-results.ts";
+import { findHolders, nameHolders } from "../holders/holders.ts";
 import { loadModules } from "../modules.ts";
 import { assertAdoptable, buildOperations, isComplete, missingOperations, removalOperations } from "./build.ts";
 import type { ExportKey, ExportSpec, LioExport } from "./export.ts";
@@ -10,7 +11,7 @@ import { endedAll, fenceOperations, fenceReads, readFence, reopening, type Fence
 import { listReads, readExports } from "./list.ts";
 import { generationWrite } from "./generation.ts";
 import { formatPortal, readPortal, type Iqn, type Portal } from "./names.ts";
-import { aclPath, hbaPath, iscsiRoot, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
+import { aclPath, backstorePath, hbaPath, iscsiRoot, lunPath, mappedLinkName, targetRoot, tpgPath } from "./paths.ts";
 import { describeHolder, holderRemedy, holdersOf, portReads } from "./port-holders.ts";
 import { exportOf, readState, stateReads } from "./state.ts";
 
@@ -91,7 +92,7 @@ export class LioTarget {
       o.signal,
       backoff,
     ).catch(async (error: unknown) => {
-      throw await this.#explain(doing, error, o);
+      throw await this.#explain(doing, error, spec, o);
     });
     assertAdoptable(this.#executor.host, spec, state);
     const made = exportOf(spec, state);
@@ -219,8 +220,12 @@ export class LioTarget {
   }
 
   /** Looks for who is in the way, where the kernel only says that something is. */
-  async #explain(doing: string, error: unknown, o: CallOptions): Promise<StorageError> {
+  async #explain(doing: string, error: unknown, spec: ExportSpec, o: CallOptions): Promise<StorageError> {
     if (isMissingDevice(error)) return this.#wrap(doing, error, "The volume's device is not there yet, or is gone.");
+    if (isErrno(error, ["EBUSY"]) && isEnabling(error)) {
+      const held = this.#wrap(doing, error, "Something else on the host has the device open: `lsof` names programs.");
+      return nameHolders(held, await findHolders(this.#executor, spec.devicePath, o, backstorePath(spec.handle)));
+    }
     const refused = refusedPortal(error);
     const portal = refused === undefined ? undefined : readPortal(refused);
     if (portal === undefined) return this.#wrap(doing, error);
@@ -331,7 +336,11 @@ function refusedPortal(error: unknown): string | undefined {
   return /\/np\/([^/]+)$/.exec(error.operation.path)?.[1];
 }
 
-/** Enabling a backstore opens its device. */
+/** Enabling a backstore opens its device, for itself. */
+function isEnabling(error: FileOperationError): boolean {
+  return /\/core\/iblock_0\/[^/]+\/enable$/.test(error.operation.path);
+}
+
 function isMissingDevice(error: unknown): boolean {
-  return isErrno(error, ["ENOENT"]) && /\/core\/iblock_0\/[^/]+\/enable$/.test(error.operation.path);
+  return isErrno(error, ["ENOENT"]) && isEnabling(error);
 }

@@ -186,7 +186,10 @@ describe("unmount", () => {
 
   it("says that it is busy", async () => {
     const busy = { ...umount, exitCode: 32, stderr: "umount: /mnt/a: target is busy.\n" };
-    await expect(new Mounts(hostWith([mounted], [busy])).unmount(target, o)).rejects.toMatchObject({ reason: "busy" });
+    await expect(new Mounts(hostWith([mounted], [busy])).unmount(target, o)).rejects.toMatchObject({ reason: "busy", hint: expect.stringContaining("fuser") as string });
+    const below = `${mounted}97 95 8:16 / /mnt/a/b rw - ext4 /dev/sdb rw\n`;
+    const named = { reason: "busy", message: expect.stringContaining("held by a mount at /mnt/a/b") as string, hint: "Unmount /mnt/a/b first." };
+    await expect(new Mounts(hostWith([below], [busy])).unmount(target, o)).rejects.toMatchObject(named);
   });
 
   it("gives up on a mount that comes back", async () => {

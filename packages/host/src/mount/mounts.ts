@@ -3,6 +3,8 @@ import { BugError, StorageError, wrapError } from "@zfsilo/lib";
 import { posix } from "node:path";
 import { textOf } from "../file-results.ts";
 import type { FsType } from "../filesystem/types.ts";
+import { nameHolders } from "../holders/holders.ts";
+import type { Holder } from "../holders/stacked.ts";
 import { Tool, withTimeout } from "../tool.ts";
 import { mountFailures } from "./errors.ts";
 import { ancestorsAndSelf, assertUnderRoots, isUnder, parseHostPath, type HostPath } from "./host-path.ts";
@@ -145,6 +147,7 @@ export class Mounts {
       const result = await this.#tool.exit(argv, withTimeout(o, unmountTimeoutMs));
       if (result.exitCode === 0) return;
       const failure = this.#tool.failure(doing, argv, result);
+      if (failure.reason === "busy") throw nameHolders(failure, mountedBelow(await this.list(o), path));
       // Somebody else unmounted it in between; the caller looks again.
       if (failure.reason !== "not_found") throw failure;
     } catch (error) {
@@ -248,4 +251,10 @@ function directoryOperations(paths: readonly string[]): FileOperation[] {
 /** Of the mount or of the whole filesystem. */
 function isReadOnly(mount: Mount): boolean {
   return mount.options.includes("ro") || mount.superOptions.includes("ro");
+}
+
+/** What keeps a mount from going besides programs: other mounts in it. */
+function mountedBelow(mounts: readonly Mount[], path: string): Holder[] {
+  const below = mounts.filter(({ target }) => target.startsWith(`${path}/`));
+  return below.map(({ target }) => ({ what: `a mount at ${target}`, remedy: `Unmount ${target} first.` }));
 }

@@ -1,9 +1,10 @@
 import { CommandOutputError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
 import { formatBytes, invalidField, pauses, StorageError, type Bytes } from "@zfsilo/lib";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
+import { findHolders, nameHolders } from "../holders/holders.ts";
 import { assignments, requireUserProperties } from "./assignments.ts";
 import { encryptionArguments, keyInput, type EncryptionSpec } from "./encryption.ts";
-import { parentOf, poolOf, type DatasetName, type PoolName } from "./names.ts";
+import { parentOf, poolOf, zvolPath, type DatasetName, type PoolName } from "./names.ts";
 import type { ZfsOptions } from "./options.ts";
 import {
   eachZvol,
@@ -243,7 +244,8 @@ export class Zfs {
       const failure = this.#reader.tool.failure(`destroy volume ${dataset}`, argv, result);
       if (failure.reason === "not_found") break;
       const pause = failure.reason === "busy" ? waits.next() : undefined;
-      if (pause === undefined || pause.done === true) throw failure;
+      if (pause === undefined) throw failure;
+      if (pause.done === true) throw nameHolders(failure, await findHolders(this.#executor, zvolPath(dataset), o));
       // Its exit says only whether the limit passed; the next destroy tells what matters.
       await this.#executor.run(["udevadm", "settle", "--timeout=5"], o);
       await sleep(pause.value, undefined, { signal: o.signal });

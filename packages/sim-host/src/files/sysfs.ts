@@ -48,7 +48,7 @@ export function blockDevice(machine: Machine, name: string): VirtualNode | undef
     dev: file(`${device.number}\n`),
     ro: file(() => `${Number(device.kind === "disk" && device.readOnly === true)}\n`),
     removable: file("0\n"),
-    holders: directory({}),
+    holders: stackedOn(device.holders),
     slaves: directory({}),
     queue: directory({ logical_block_size: file("512\n"), rotational: file("0\n"), discard_granularity: file("8192\n") }),
     device: device.kind === "disk" ? scsiDevice(machine, name, device) : undefined,
@@ -84,6 +84,16 @@ function scsiDevice(machine: Machine, name: string, disk: DiskDevice): VirtualNo
     // The second byte, 0x80, is no UTF-8. The page length counts the end mark (spc_emulate_evpd_80).
     vpd_pg80: file(`\0\ufffd\0${String.fromCharCode(disk.serial.length + 1)}${disk.serial}\0`),
   });
+}
+
+/** What device-mapper made of a device, by the holders that say `dm:NAME`. */
+function stackedOn(holders: readonly string[]): VirtualNode {
+  const names = holders.filter((holder) => holder.startsWith("dm:")).map((holder) => holder.slice("dm:".length));
+  const entries = names.map((name, index): [string, VirtualNode] => [
+    `dm-${index}`,
+    directory({ dev: file(`253:${index}\n`), dm: directory({ name: file(`${name}\n`), uuid: file(`LVM-${"0".repeat(64)}\n`) }) }),
+  ]);
+  return directory(Object.fromEntries(entries));
 }
 
 /** Host numbers of sessions begin above those of the machine's own controllers. */
