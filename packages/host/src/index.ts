@@ -24,6 +24,7 @@ export { parseMountOptions } from "./mount/mount-options.ts";
 export { mountsOfDevice, type Mount } from "./mount/mountinfo.ts";
 export { Mounts, type BindMount, type DeviceMount, type MountsOptions } from "./mount/mounts.ts";
 export type { CheckState, HostCheck } from "./preflight/check.ts";
+export { identityCheck, readIdentity, type HostIdentity } from "./preflight/identity.ts";
 export { checkHost, type HostRequirements } from "./preflight/preflight.ts";
 export { ZfsClones, type CloneSpec } from "./zfs/clones.ts";
 export { ZfsCopies, type CopyProgress, type CopySpec } from "./zfs/copies.ts";

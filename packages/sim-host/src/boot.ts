@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { newFile, putDirectory, putFile } from "./files/file-tree.ts";
 import { forgetMounts } from "./files/mounts.ts";
 import { dropSessions } from "./iscsi/nexus.ts";
@@ -26,6 +27,8 @@ export function install(machine: Machine): void {
   model.contents.put(machine.rootContent, { generation: 1, base: 0 });
   model.files.put(machine.rootContent, newFile("directory", 0o755));
   for (const path of directories) putDirectory(machine, path);
+  putFile(machine, "/etc/hostname", `${machine.name}\n`, 0o644);
+  putFile(machine, "/etc/machine-id", `${createHash("sha256").update(machine.name).digest("hex").slice(0, 32)}\n`, 0o444);
   model.kernels.put(machine.name, freshKernel());
 }
 

@@ -21,6 +21,13 @@ const readable: readonly RegExp[] = [
   /^\/proc\/\*\/comm$/,
   /^\/run\/udev\/data\/b[0-9:*]+$/,
   /^\/etc\/iscsi\/initiatorname\.iscsi$/,
+  /^\/proc\/sys\/kernel\/osrelease$/,
+  /^\/etc\/(?:machine-id|hostname)$/,
+  // Of programs that reach for the same devices and targets. What targetcli saved holds what its part of configfs holds.
+  /^\/etc\/lvm\/(?:lvm\.conf|lvmlocal\.conf|devices\/system\.devices)$/,
+  /^\/etc\/multipath(?:\.conf|\/conf\.d\/\*\.conf)$/,
+  /^\/etc\/udev\/rules\.d\/\*\.rules$/,
+  /^\/etc\/(?:rtslib-fb-target|target)\/saveconfig\.json$/,
 ];
 
 /** Asks the kernel to look at a grown disk again. */

@@ -1,7 +1,8 @@
-import { checkHost, parseDatasetName, parsePoolName, parsePortal, type HostCheck } from "@zfsilo/host";
-import { errorChain, StorageError } from "@zfsilo/lib";
+import { checkHost, identityCheck, parseDatasetName, parsePoolName, parsePortal, readIdentity, type HostCheck, type HostIdentity } from "@zfsilo/host";
+import { errorChain, StorageError, within } from "@zfsilo/lib";
 import { isSimulated } from "../host/simulated.ts";
 import type { HostRecord } from "../store/model.ts";
+import type { HostStore } from "../store/stores.ts";
 import { isUnreachable, lookAt } from "./look.ts";
 import type { Machines } from "./machines.ts";
 
@@ -15,9 +16,13 @@ const simulated: HostCheck = {
 /** Looks at hosts without changing them, for CheckHost. */
 export class HostProbes {
   readonly #machines: Machines;
+  readonly #hosts: Pick<HostStore, "all">;
+  readonly #iqnPrefix: string;
 
-  constructor(machines: Machines) {
+  constructor(machines: Machines, hosts: Pick<HostStore, "all">, iqnPrefix: string) {
     this.#machines = machines;
+    this.#hosts = hosts;
+    this.#iqnPrefix = iqnPrefix;
   }
 
   /** A machine that cannot be reached fails one check, which says why; the others would each wait for it and say the same. */
@@ -27,6 +32,7 @@ export class HostProbes {
       roles: host.roles,
       pools: host.pools.map(({ name, parentDataset }) => ({ name: parsePoolName(name), parent: parseDatasetName(parentDataset) })),
       portals: host.portals.map((portal) => parsePortal(portal)),
+      iqnPrefix: this.#iqnPrefix,
       overSsh: host.connection.kind === "ssh",
     };
     try {
@@ -35,10 +41,30 @@ export class HostProbes {
       signal.throwIfAborted();
       if (isUnreachable(error)) return [{ name: "connection", state: "failed", observed: errorChain(error), remedy: hintIn(error) }];
     }
-    const checks = await checkHost(executor, needs, { signal });
-    return isSimulated(host) ? [simulated, ...checks] : checks;
+    const [checks, identity] = await Promise.all([checkHost(executor, needs, { signal }), this.#identity(host, signal)]);
+    return [...(isSimulated(host) ? [simulated] : []), ...identity, ...checks];
+  }
+
+  /** Whether another host is the same machine, or a clone of it. */
+  async #identity(host: HostRecord, signal: AbortSignal): Promise<readonly HostCheck[]> {
+    const read = async (record: HostRecord): Promise<HostIdentity | undefined> => {
+      try {
+        return await readIdentity(this.#machines.of(record).executor, { signal: within(identityLimitMs, signal) });
+      } catch {
+        signal.throwIfAborted();
+        return undefined;
+      }
+    };
+    const own = await read(host);
+    if (own === undefined) return [];
+    const others = (await this.#hosts.all()).filter(({ id }) => id !== host.id);
+    const seen = await Promise.all(others.map(async (other) => [`hosts/${other.id}`, await read(other)] as const));
+    return [identityCheck(own, new Map(seen.flatMap(([name, identity]) => (identity === undefined ? [] : [[name, identity]]))))];
   }
 }
+
+/** How long another host may take to say who it is; one that does not answer is not compared. */
+const identityLimitMs = 5_000;
 
 function hintIn(error: unknown): string {
   return (error instanceof StorageError ? error.hint : undefined) ?? "See that the machine is up and can be reached.";

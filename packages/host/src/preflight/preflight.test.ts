@@ -13,10 +13,11 @@ const ifInet6 = readTestdata(import.meta.url, "if_inet6.linux-6.1.txt");
 
 const target: HostRequirements = {
   roles: ["target"],
+  iqnPrefix: "iqn.2026-01.io.zfsilo",
   pools: [{ name: parsePoolName("tank"), parent: parseDatasetName("tank/zfsilo") }],
   portals: [parsePortal({ address: "10.9.0.2", port: 3260 })],
 };
-const initiator: HostRequirements = { roles: ["initiator"], pools: [], portals: [] };
+const initiator: HostRequirements = { roles: ["initiator"], iqnPrefix: "iqn.2026-01.io.zfsilo", pools: [], portals: [] };
 
 const now = (): string => `${Math.floor(Date.now() / 1000)}.500000000\n`;
 const space = ["type\tfilesystem", "available\t100", "used\t1", "referenced\t1", "quota\t0", "reservation\t0"];
@@ -29,6 +30,7 @@ const targetRuns: Record<string, Omit<ScriptedRun, "argv">> = {
   },
 };
 const targetNodes: Record<string, ScriptedNode> = {
+  "/proc/sys/kernel/osrelease": "6.1.0-44-amd64\n",
   "/sys/module": { entries: ["iscsi_target_mod", "target_core_iblock", "target_core_mod", "zfs"] },
   "/sys/kernel/config": { entries: ["target"] },
   "/proc/net/fib_trie": fibTrie,
@@ -41,6 +43,7 @@ const initiatorRuns: Record<string, Omit<ScriptedRun, "argv">> = {
   "mkfs.xfs -V": { stdout: "mkfs.xfs version 6.1.0\n" },
 };
 const initiatorNodes: Record<string, ScriptedNode> = {
+  "/proc/sys/kernel/osrelease": "6.1.0-44-amd64\n",
   "/sys/module": { entries: ["iscsi_tcp", "libiscsi"] },
   "/proc/361/comm": "iscsid\n",
   "/etc/iscsi/initiatorname.iscsi": "InitiatorName=iqn.2026-01.io.zfsilo.vm:take\n",
@@ -76,6 +79,10 @@ describe("checkHost", () => {
   it("finds nothing wrong with a good target", async () => {
     expect(await states(targetRuns, targetNodes, target)).toEqual({
       clock: "ok",
+      kernel: "ok",
+      "lvm.zvols": "ok",
+      "udev.zvols": "ok",
+      "lio.saved": "ok",
       "tool.zfs": "ok",
       "pool.tank": "ok",
       "dataset.tank/zfsilo": "ok",
@@ -131,6 +138,7 @@ describe("checkHost", () => {
   it("sees what an initiator lacks", async () => {
     expect(await states({}, { "/sys/module": { entries: [] } }, { ...initiator, overSsh: true })).toEqual({
       clock: "failed",
+      neighbours: "failed",
       "tool.perl": "failed",
       "tool.iscsiadm": "failed",
       "tool.mkfs.ext4": "failed",

@@ -8,12 +8,15 @@ import { parseDatasetName, type DatasetName, type PoolName } from "../zfs/names.
 import { Zfs } from "../zfs/zfs.ts";
 import { parseFibTrie, parseIfInet6 } from "./addresses.ts";
 import { failed, ok, warning, type HostCheck } from "./check.ts";
+import { neighbourChecks } from "./neighbours.ts";
 
 export interface HostRequirements {
   readonly roles: readonly ("target" | "initiator")[];
   /** With the dataset under which volumes are made, for targets. */
   readonly pools: readonly { readonly name: PoolName; readonly parent: DatasetName }[];
   readonly portals: readonly Portal[];
+  /** What zfsilo's target names begin with. */
+  readonly iqnPrefix: string;
   /** Reached by ssh, where file operations run in perl. */
   readonly overSsh?: boolean;
 }
@@ -28,6 +31,8 @@ const initiatorModules = ["iscsi_tcp", "libiscsi"];
 /** Looks at everything a host needs and changes nothing. A check that cannot be made is a failed check, not an error. */
 export async function checkHost(executor: Executor, needs: HostRequirements, o: CallOptions): Promise<HostCheck[]> {
   const checks: Promise<HostCheck[]>[] = [clockCheck(executor, o)];
+  const neighbourhood = { roles: needs.roles, parent: needs.pools[0]?.parent, iqnPrefix: needs.iqnPrefix };
+  checks.push(guarded("neighbours", () => neighbourChecks(executor, neighbourhood, o)));
   if (needs.overSsh === true) {
     checks.push(toolCheck("perl", "Install the perl-base package.", () => versionOf(executor, ["perl", "-v"], /\(v([\d.]+)\)/, o)));
   }

@@ -24,6 +24,7 @@ export function procfs(machine: Machine): VirtualNode {
       tcp6: file(() => sockets(machine, true)),
     }),
     swaps: file("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
+    sys: directory({ kernel: directory({ osrelease: file("6.1.0-44-amd64\n") }) }),
     modules: file(() => (machine.model.kernels.get(machine.name)?.modules ?? []).map((name) => `${name} 16384 0 - Live 0x0\n`).join("")),
     ...Object.fromEntries(Object.entries(commands).map(([id, name]) => [id, directory({ comm: file(`${name}\n`) })])),
   };

@@ -19,7 +19,7 @@ const mostLinks = 40;
 const zvolLinks = "/dev/zvol/";
 
 /** What lies elsewhere on a real disk is nothing a storage host is asked about. */
-const plainRoots = ["/mnt", "/srv", "/media", "/var", "/tmp", "/etc", "/run", "/root", "/home"];
+const plainRoots = ["/mnt", "/srv", "/media", "/var", "/tmp", "/etc", "/run", "/root", "/home", "/usr", "/sbin"];
 
 /** The file side of a machine: finds the tree a path lies in, follows links, performs one operation. */
 export class Vfs {
