@@ -3,6 +3,7 @@ import { mountsOfDevice, zvolPath, type LioExport, type Session } from "@zfsilo/
 import type { HostId } from "@zfsilo/lib";
 import type { HostRecord } from "../store/model.ts";
 import type { Remains } from "../workflow/delete-orphan.ts";
+import type { StaleMount } from "../workflow/stale-session.ts";
 import type { InitiatorView, Observation, TargetView } from "./observation.ts";
 
 export type OrphanKind = Remains["kind"];
@@ -32,6 +33,8 @@ export interface Explained {
   readonly snapshots: ReadonlySet<string>;
   /** `TARGET HOST` and `TARGET INITIATOR-NAME` of every attachment. */
   readonly attachments: ReadonlySet<string>;
+  /** `HOST PATH` of everything that is recorded as mounted. */
+  readonly paths: ReadonlySet<string>;
 }
 
 export interface OwnMarks {
@@ -39,14 +42,21 @@ export interface OwnMarks {
   readonly iqnPrefix: string;
 }
 
+/** What ListOrphans sees. */
+export interface OrphanObservation extends Pick<Observation, "targets" | "initiators"> {
+  /** Mounts below the directories of each initiator whose disks are gone. */
+  readonly dead: ReadonlyMap<HostId, readonly StaleMount[]>;
+}
+
 /** Pure. What bears our mark on the hosts that were looked at and nothing in `explained` accounts for. */
-export function findOrphans(hosts: readonly HostRecord[], seen: Observation, explained: Explained, own: OwnMarks): Orphan[] {
+export function findOrphans(hosts: readonly HostRecord[], seen: OrphanObservation, explained: Explained, own: OwnMarks): Orphan[] {
   return hosts.flatMap((host) => {
     const target = seen.targets.get(host.id);
     const initiator = seen.initiators.get(host.id);
     const found = [
       ...(target === undefined ? [] : [...datasets(host, target, explained, own), ...snapshots(host, target, explained, own), ...exports(host, target, explained, own)]),
       ...(initiator === undefined ? [] : onInitiator(host, initiator, explained, own)),
+      ...(initiator === undefined ? [] : ofDeadDisks(host, initiator, seen.dead.get(host.id) ?? [], explained)),
     ];
     return found.sort((a, b) => (`${a.kind} ${a.name}` < `${b.kind} ${b.name}` ? -1 : 1));
   });
@@ -124,13 +134,22 @@ function sessionAndMounts(host: HostRecord, view: InitiatorView, { sid, target, 
   const all = [...view.mounts.values()].flat();
   const mounts = devices.flatMap((device) => mountsOfDevice(all, device));
   const names = devices.map(({ name }) => `/dev/${name}`).join(", ");
-  const inUse = mounts.length > 0 && state === "LOGGED_IN" ? `it is mounted at ${mounts.map((mount) => mount.target).join(", ")}` : undefined;
+  const inUse = mounts.length > 0 ? `it is mounted at ${mounts.map((mount) => mount.target).join(", ")}` : undefined;
   return [
     made(host, { kind: "session", target }, target, `${state}, ${names === "" ? "no device" : names}`, String(sid), inUse),
     ...mounts.map((mount) =>
-      made(host, { kind: "mount", path: mount.target, majorMinor: mount.majorMinor }, mount.target, `${mount.source} of ${target}`, String(mount.id)),
+      made(host, { kind: "mount", path: mount.target, majorMinor: mount.majorMinor, target }, mount.target, `${mount.source} of ${target}`, String(mount.id)),
     ),
   ];
+}
+
+/** Once its session has ended nothing tells whose a mount was. It stays listed: it is in the way of whoever wants the path. */
+function ofDeadDisks(host: HostRecord, { sessions, mounts }: InitiatorView, dead: readonly StaleMount[], { paths }: Explained): Orphan[] {
+  const all = [...mounts.values()].flat();
+  const ofSessions = new Set([...sessions.values()].flatMap(({ devices }) => devices.flatMap((device) => mountsOfDevice(all, device))).map(({ target }) => target));
+  return dead
+    .filter(({ target }) => !ofSessions.has(target) && !paths.has(`${host.id} ${target}`))
+    .map(({ target, majorMinor }) => made(host, { kind: "mount", path: target, majorMinor }, target, "mount of a disk that is gone", majorMinor));
 }
 
 function made(host: HostRecord, remains: Remains, name: string, description: string, which = "", inUse?: string): Orphan {

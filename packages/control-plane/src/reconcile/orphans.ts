@@ -3,7 +3,9 @@ import type { Operations } from "../operation/operations.ts";
 import type { HostRecord } from "../store/model.ts";
 import { deleteOrphan } from "../workflow/delete-orphan.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
+import { deadMounts, type StaleMount } from "../workflow/stale-session.ts";
 import { findOrphans, type Explained, type Orphan, type OrphanKind } from "./find-orphans.ts";
+import type { Observation } from "./observation.ts";
 import { observeHosts } from "./observe.ts";
 
 export interface OrphanDeps extends WorkflowDeps {
@@ -42,9 +44,10 @@ export class Orphans {
     // Read before and after the look: what was made or removed meanwhile is explained by one of the two.
     const before = await this.#explained();
     const seen = await observeHosts(this.#deps, hosts, signal);
+    const dead = await this.#deadMounts(hosts, seen, signal);
     const explained = union(before, await this.#explained());
     const { clusterId, iqnPrefix } = this.#deps;
-    const found = findOrphans(hosts, seen, explained, { clusterId, iqnPrefix });
+    const found = findOrphans(hosts, { targets: seen.targets, initiators: seen.initiators, dead }, explained, { clusterId, iqnPrefix });
     const looked = new Set(hosts.map(({ id }) => `${id} `));
     const since = new Map([...this.#since].filter(([key]) => !looked.has(key.slice(0, key.indexOf(" ") + 1))));
     const orphans = found.map((orphan) => {
@@ -86,8 +89,21 @@ export class Orphans {
     });
   }
 
+  /** Of each initiator that answered. One that stops answering now has been looked at well enough. */
+  async #deadMounts(hosts: readonly HostRecord[], seen: Observation, signal: AbortSignal): Promise<ReadonlyMap<HostId, readonly StaleMount[]>> {
+    const found = new Map<HostId, readonly StaleMount[]>();
+    const answering = hosts.filter(({ id }) => seen.initiators.has(id));
+    await Promise.allSettled(
+      answering.map(async (host) => {
+        found.set(host.id, await deadMounts(this.#deps.machines.of(host), host.allowedRoots, signal));
+      }),
+    );
+    signal.throwIfAborted();
+    return found;
+  }
+
   async #explained(): Promise<Explained> {
-    const explained = { volumeIds: new Set<string>(), handles: new Set<string>(), datasets: new Set<string>(), snapshots: new Set<string>(), attachments: new Set<string>() };
+    const explained = { volumeIds: new Set<string>(), handles: new Set<string>(), datasets: new Set<string>(), snapshots: new Set<string>(), attachments: new Set<string>(), paths: new Set<string>() };
     for await (const { id, handle, hostId, dataset } of this.#deps.volumes.identities()) {
       explained.volumeIds.add(id);
       explained.handles.add(handle);
@@ -97,8 +113,9 @@ export class Orphans {
       explained.snapshots.add(id).add(`${hostId} ${dataset}@${handle}`);
     }
     for await (const { targetName, attachments } of this.#deps.volumes.each("")) {
-      for (const { hostId, initiatorIqn } of attachments) {
+      for (const { hostId, initiatorIqn, stagingPath, targetPaths } of attachments) {
         explained.attachments.add(`${targetName} ${hostId}`).add(`${targetName} ${initiatorIqn}`);
+        for (const path of [stagingPath, ...targetPaths]) explained.paths.add(`${hostId} ${path}`);
       }
     }
     return explained;
@@ -113,5 +130,6 @@ function union(a: Explained, b: Explained): Explained {
     datasets: both(({ datasets }) => datasets),
     snapshots: both(({ snapshots }) => snapshots),
     attachments: both(({ attachments }) => attachments),
+    paths: both(({ paths }) => paths),
   };
 }

@@ -1,7 +1,8 @@
-import { parseDatasetName, parseHostPath, parseIqn, parseSnapshotName } from "@zfsilo/host";
+import { parseDatasetName, parseHostPath, parseIqn, parseSnapshotName, type Iqn } from "@zfsilo/host";
 import { assertNever, parseVolumeHandle, StorageError } from "@zfsilo/lib";
 import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
+import type { Machine } from "../machines/machines.ts";
 import { hostId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { endStaleSession } from "./stale-session.ts";
@@ -14,7 +15,7 @@ const remains = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("acl"), target: z.string(), initiator: z.string() }),
   z.object({ kind: z.literal("session"), target: z.string() }),
   z.object({ kind: z.literal("node_record"), target: z.string() }),
-  z.object({ kind: z.literal("mount"), path: z.string(), majorMinor: z.string() }),
+  z.object({ kind: z.literal("mount"), path: z.string(), majorMinor: z.string(), /** Whose session shows its disk. */ target: z.string().optional() }),
 ]);
 
 export type Remains = z.infer<typeof remains>;
@@ -24,6 +25,12 @@ type Context = z.infer<typeof context>;
 
 /** Removes what no record explains, asked for by name and guid. What is gone already is done; a crash is resumed. */
 export const deleteOrphan = forward<Context, WorkflowDeps>("orphan.delete", context, [{ name: "remove orphan", do: remove }]);
+
+/** While a dead session is there the kernel holds its disk, and unmounting hangs. Its other mounts stay, and stay listed. */
+async function endDeadSession({ iscsi }: Pick<Machine, "iscsi">, target: Iqn, signal: AbortSignal): Promise<void> {
+  const session = await iscsi.findSession({ target }, { signal });
+  if (session !== undefined && session.state !== "LOGGED_IN") await iscsi.abandonSession({ target }, { signal });
+}
 
 async function remove(c: Context, { deps, signal }: StepIo<WorkflowDeps>): Promise<undefined> {
   const { zfs, snapshots, lio, iscsi, mounts, ...machine } = await deps.machines.get(c.hostId);
@@ -53,6 +60,7 @@ async function remove(c: Context, { deps, signal }: StepIo<WorkflowDeps>): Promi
       const found = await mounts.find(path, { signal });
       if (found === undefined) return;
       if (found.majorMinor !== it.majorMinor) throw new StorageError("precondition", `${path} shows something else by now`);
+      if (it.target !== undefined) await endDeadSession({ iscsi }, parseIqn(it.target), signal);
       await mounts.unmount(path, { signal });
       return;
     }
