@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import { volumeStatuses } from "./store/model.ts";
 
-export type StepOutcome = "done" | "failed" | "undone" | "undo_failed";
+export type StepOutcome = "done" | "failed" | "undone" | "undo_failed" | "dropped";
 
 export interface PoolSpace {
   readonly host: string;

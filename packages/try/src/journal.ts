@@ -3,7 +3,8 @@ import type { Direction } from "./workflow.ts";
 
 /** `failed` means nothing is left of a build-up, or that a forward operation may be asked for again. */
 export type OperationState = "running" | "undoing" | "succeeded" | "failed" | "stuck";
-export type StepState = "pending" | "running" | "done" | "failed" | "undone" | "undo_failed";
+/** `dropped`: its place was given up before it could be taken back there. */
+export type StepState = "pending" | "running" | "done" | "failed" | "undone" | "undo_failed" | "dropped";
 
 export interface StepRecord {
   readonly name: string;

@@ -1,6 +1,7 @@
 import { createLogger, newId, StorageError } from "@zfsilo/lib";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { GivenUpError, requireAllDone } from "./given-up.ts";
 import { MemoryJournal, type JournalEntry } from "./journal.ts";
 import { Runner, SuspendedError } from "./runner.ts";
 import { buildUp, forward, type Step, type Workflow } from "./workflow.ts";
@@ -168,6 +169,42 @@ describe("stopping", () => {
     expect([...world.things]).toEqual(["first"]);
     expect(journal.find(asked.id)).toMatchObject({ state: "running", steps: [{ state: "done" }, { state: "pending" }] });
     await expect(runner.run(workflow, request())).rejects.toBeInstanceOf(SuspendedError);
+  });
+});
+
+describe("an undo whose place was given up", () => {
+  it("is dropped and recorded; the steps before it are undone, and a crash repeats neither", async () => {
+    const { world, journal, newRunner, request } = setUp();
+    const asked = request();
+    const dropped: string[] = [];
+    const gone: Step<Context, World> = {
+      name: "second",
+      do(_context, { deps }) {
+        deps.things.add("second");
+        return Promise.resolve(undefined);
+      },
+      undo: () => Promise.reject(new StorageError("unavailable", "undo", { cause: new GivenUpError("hosts/a") })),
+      drop: () => {
+        dropped.push("second");
+        return Promise.resolve();
+      },
+    };
+    const workflow = buildUp("t", schema, [step("first"), gone, step("third", { failAfterEffect: true })]);
+    await expect(newRunner().run(workflow, asked)).rejects.toMatchObject({ reason: "unavailable" });
+    expect([...world.things]).toEqual(["second"]);
+    expect(journal.find(asked.id)).toMatchObject({ state: "failed", steps: [{ state: "undone" }, { state: "dropped" }, { state: "undone" }] });
+    expect(dropped).toEqual(["second"]);
+    await newRunner().recover(workflow, { ...journal.find(asked.id)!, state: "undoing" });
+    expect(dropped).toEqual(["second"]);
+  });
+
+  it("matters less than any other failure beside it", () => {
+    const given = new GivenUpError("hosts/a");
+    const other = new StorageError("internal", "destroy");
+    const outcomes = [given, other].map((reason) => ({ status: "rejected", reason }) as const);
+    expect(() => { requireAllDone(outcomes); }).toThrow(other);
+    expect(() => { requireAllDone(outcomes.slice(0, 1)); }).toThrow(given);
+    requireAllDone([{ status: "fulfilled", value: 1 }]);
   });
 });
 

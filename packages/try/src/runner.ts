@@ -10,13 +10,14 @@ import {
   pauses,
 } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isGivenUp } from "./given-up.ts";
 import type { Journal, JournalEntry, OperationFailure, StepRecord } from "./journal.ts";
 import type { Step, StepIo, Workflow } from "./workflow.ts";
 
 /** Told about each change, for metrics and watchers. Must not throw. */
 export interface RunnerObserver {
   changed(entry: JournalEntry): void;
-  stepEnded(entry: JournalEntry, step: StepRecord, how: "done" | "failed" | "undone" | "undo_failed"): void;
+  stepEnded(entry: JournalEntry, step: StepRecord, how: "done" | "failed" | "undone" | "undo_failed" | "dropped"): void;
 }
 
 export interface RunnerOptions<D> {
@@ -174,9 +175,10 @@ export class Runner<D> {
     await this.#save(entry);
     for (const [index, step] of [...workflow.steps.entries()].reverse()) {
       const record = recordAt(entry, index);
-      if (record.state === "pending" || record.state === "undone") continue;
+      if (["pending", "undone", "dropped"].includes(record.state)) continue;
+      let how: "undone" | "dropped";
       try {
-        await this.#undoStep(entry, step);
+        how = await this.#undoStep(entry, step);
       } catch (error) {
         // Earlier steps stay as they are: taking away a record while what it records still exists would leak it.
         end(record, "undo_failed");
@@ -186,8 +188,8 @@ export class Runner<D> {
         await this.#save(entry);
         throw error;
       }
-      end(record, "undone");
-      this.#options.observer?.stepEnded(entry, record, "undone");
+      end(record, how);
+      this.#options.observer?.stepEnded(entry, record, how);
       await this.#save(entry);
     }
     entry.state = "failed";
@@ -195,16 +197,22 @@ export class Runner<D> {
     await this.#save(entry);
   }
 
-  async #undoStep<C extends object>(entry: JournalEntry, step: Step<C, D>): Promise<void> {
-    if (step.undo === undefined) return;
+  /** Where its place was given up there is nothing to be taken back any more: that is recorded, and the steps before it go on. */
+  async #undoStep<C extends object>(entry: JournalEntry, step: Step<C, D>): Promise<"undone" | "dropped"> {
+    if (step.undo === undefined) return "undone";
     const undo = step.undo.bind(step);
     this.#options.log.warn({ operation: entry.id, kind: entry.kind, step: step.name }, "undo step");
     const waits = pauses(this.#options.undoBackoff ?? undoTries);
     for (;;) {
       try {
         await this.#act(entry, step, (io) => undo(entry.context as C, io));
-        return;
+        return "undone";
       } catch (error) {
+        if (isGivenUp(error)) {
+          this.#options.log.warn({ err: error, operation: entry.id, kind: entry.kind, step: step.name }, "undo dropped");
+          await this.#act(entry, step, async (io) => step.drop?.(entry.context as C, io));
+          return "dropped";
+        }
         const wait = waits.next();
         if (wait.done === true) throw error;
         await sleep(wait.value);

@@ -22,6 +22,8 @@ export interface Step<C extends object, D> {
    * have lost what `do` returned; so names are chosen before the step that uses them.
    */
   undo?(context: C, io: StepIo<D>): Promise<void>;
+  /** In place of the undo when the place it would act at was given up (GivenUpError): records what may be left there. */
+  drop?(context: C, io: StepIo<D>): Promise<void>;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { LocalExecutor, RecordingExecutor, SshConnectError, SshExecutor, type Executor, type RecordedCall, type SshConnector, type SshTarget } from "@zfsilo/command";
 import { assertNever, type HostId } from "@zfsilo/lib";
 import type { SimWorld } from "@zfsilo/sim-host";
+import { GivenUpExecutor } from "../operation/given-up.ts";
 import { recordCommand } from "../operation/trace.ts";
 import type { HostRecord } from "../store/model.ts";
 import { AgentExecutor } from "./agent/agent-executor.ts";
@@ -32,9 +33,12 @@ export interface ConnectOptions {
 /** Size of each pool of a simulated target. Nothing is allocated for it. */
 const simulatedPoolBytes = 64n << 30n;
 
-/** The executor for a host's connection; everything it runs is attributed to the running step and counted. Never connects, and never throws. */
+/**
+ * The executor for a host's connection; everything it runs is attributed to the running step and counted, and ends when that gives the
+ * host up. Never connects, and never throws.
+ */
 export function connectHost(host: HostRecord, options: ConnectOptions): Executor {
-  return new RecordingExecutor(executorFor(host, options), {
+  const recording = new RecordingExecutor(executorFor(host, options), {
     maxCalls: 0,
     onCall: (call) => {
       const outcome = observeCall(call, options.observer);
@@ -42,6 +46,7 @@ export function connectHost(host: HostRecord, options: ConnectOptions): Executor
       if (outcome !== "timeout" && outcome !== "failed") options.answers?.seen(host.id, outcome !== "unreachable");
     },
   });
+  return new GivenUpExecutor(host.id, recording);
 }
 
 function executorFor(host: HostRecord, { world, sshAgentSocket, agents }: ConnectOptions): Executor {

@@ -1,4 +1,5 @@
 import type { OperationId } from "@zfsilo/lib";
+import { GivenUpHosts } from "./given-up.ts";
 
 /** Somebody's right to act on subjects, from the first look at them until the answer. */
 export interface Claim {
@@ -6,18 +7,36 @@ export interface Claim {
   answer: Promise<unknown>;
   /** It finishes what an earlier request began, and its answer is that request's and nobody's. */
   readonly recovers: boolean;
+  /** No caller asked for it: callers wait until it is over. */
+  readonly background: boolean;
+  readonly givenUp: GivenUpHosts;
   operation: OperationId | undefined;
   /** Resolves when the claim has an operation, or ends without having needed one. */
   readonly decided: Promise<void>;
   decide(): void;
 }
 
-export function newClaim(print: string, recovering?: OperationId): Claim {
+export interface ClaimOptions {
+  /** An operation that is left and that it finishes. */
+  readonly recovering?: OperationId;
+  readonly background?: boolean;
+}
+
+export function newClaim(print: string, { recovering, background = false }: ClaimOptions = {}): Claim {
   let decide = (): void => undefined;
   const decided = new Promise<void>((resolve) => {
     decide = resolve;
   });
-  return { print, answer: Promise.resolve(), recovers: recovering !== undefined, operation: recovering, decided, decide };
+  return {
+    print,
+    answer: Promise.resolve(),
+    recovers: recovering !== undefined,
+    background: background || recovering !== undefined,
+    givenUp: new GivenUpHosts(),
+    operation: recovering,
+    decided,
+    decide,
+  };
 }
 
 export interface Claimed {

@@ -1,8 +1,10 @@
-import { newId, StorageError, type Backoff, type Logger, type OperationId } from "@zfsilo/lib";
+import { newId, StorageError, type Backoff, type HostId, type Logger, type OperationId } from "@zfsilo/lib";
 import { isOpen, Runner, type JournalEntry, type OperationState, type RunnerObserver, type Workflow } from "@zfsilo/try";
 import type { CommandRecord, OperationStore } from "../store/stores.ts";
 import { Claims, newClaim, type Claim, type Claimed } from "./claims.ts";
 import { fingerprint } from "./fingerprint.ts";
+import { withoutHosts } from "./given-up.ts";
+import { endsWithin } from "./patience.ts";
 import { traced, type Progress, type StepTrace } from "./trace.ts";
 
 export interface Started<C> {
@@ -35,6 +37,13 @@ export interface Request {
   readonly kind: string;
   /** What was asked, without anything made up per call: identical requests have equal ones. */
   readonly input: unknown;
+  /**
+   * An initiator that is forced off the subject. What works on the subject goes on without it, so that it ends now, and of what
+   * was left open there only the part on that host is dropped.
+   */
+  readonly without?: HostId | undefined;
+  /** The control plane's own work. Callers wait for it to end; nobody is refused because of it. */
+  readonly background?: boolean;
 }
 
 /** An operation that is open, or may be, and that nothing runs. */
@@ -55,6 +64,9 @@ export interface OperationsOptions<D> {
 
 /** How long a request that is repeated gets the first one's answer although what it asked for can be done but once. */
 export const answersKeptMs = 600_000;
+
+/** How long a request waits for what nobody asked for, or for what it forces to end, before it is refused with its name. */
+const patienceMs = 10_000;
 
 export type OperationListener = (entry: JournalEntry) => void;
 
@@ -93,13 +105,15 @@ export class Operations<D> {
   /** Claims the subjects, then runs `work`, which checks the ground and begins what workflows it needs, one after another. */
   async submit<R>(request: Request, work: (begin: Begin<D>, earlier: FindEarlier) => Promise<R>): Promise<R> {
     const print = fingerprint([request.kind, request.subject, request.input]);
+    const until = performance.now() + patienceMs;
     for (;;) {
       const claimed = this.#wantedBy(request);
       const running = this.#claims.inTheWay(claimed);
       if (running === undefined) {
-        const claim = newClaim(print);
+        const claim = newClaim(print, request);
+        if (request.without !== undefined) claim.givenUp.add(request.without);
         this.#claims.take(claim, claimed);
-        const answer = this.#work(request, claim, claimed, work);
+        const answer = withoutHosts(claim.givenUp, () => this.#work(request, claim, claimed, work));
         claim.answer = answer;
         return answer;
       }
@@ -109,10 +123,19 @@ export class Operations<D> {
         await running.answer;
         continue;
       }
-      if (running.operation !== undefined) throw inProgress(request, running.operation);
-      // It still checks its ground, and may find that there is nothing to do: then there is no operation to be refused by.
-      await running.decided;
+      await this.#waitFor(running, request, until);
     }
+  }
+
+  /** Waits for what is in the way to end, or at least to show what it is, and throws when that is no reason to wait for. */
+  async #waitFor(running: Claim, request: Request, until: number): Promise<void> {
+    const { without, subject } = request;
+    if (without !== undefined && this.#claims.inTheWay({ alone: [subject], shared: [] }) === running) running.givenUp.add(without);
+    // It still checks its ground, and may find that there is nothing to do: then there is no operation to be refused by.
+    if (running.operation === undefined) return running.decided;
+    const isWaitedFor = without !== undefined || (running.background && request.background !== true);
+    if (isWaitedFor && (await endsWithin(running.answer, until - performance.now()))) return;
+    throw inProgress(request, running.operation);
   }
 
   /** Learns what a dead process left. From then on nothing acts on those subjects before their operation is finished. */
@@ -135,9 +158,9 @@ export class Operations<D> {
     if (left === undefined) return;
     const claimed = { alone: subjectsOf(left), shared: [] };
     if (this.#claims.inTheWay(claimed) !== undefined) return;
-    const claim = newClaim(left.fingerprint, left.id);
+    const claim = newClaim(left.fingerprint, { recovering: left.id });
     this.#claims.take(claim, claimed);
-    const ended = this.#recover(left, claim, claimed);
+    const ended = withoutHosts(claim.givenUp, () => this.#recover(left, claim, claimed));
     claim.answer = ended;
     await ended;
   }
@@ -272,7 +295,7 @@ export class Operations<D> {
         throw new StorageError("unavailable", `${kind} ${subject}: finish operations/${left.id} first`, {
           cause: error,
           details: { operation: `operations/${left.id}` },
-          hint: "An earlier operation on it is stuck and is tried again with every call; mend what it reports.",
+          hint: "An earlier operation on it is stuck and is tried again with every call; mend what it reports. For an initiator that is dead call DisconnectVolume with force.",
         });
       }
     }

@@ -28,15 +28,15 @@ export type Scope = (difference: Difference) => boolean;
 
 /**
  * Claims a volume, looks again (what made somebody call this may be old), repairs what can be, looks once more, and records
- * the condition that is left. `initiators`: hosts to look at besides those it is attached to.
+ * the condition that is left. `initiators`: hosts to look at besides those it is attached to. `background`: nobody asked for it.
  */
 export async function reconcileVolume(
   deps: ReconcileDeps,
   id: VolumeId,
   initiators: readonly HostId[] = [],
-  acceptRecord = false,
+  { acceptRecord = false, background = false }: { readonly acceptRecord?: boolean; readonly background?: boolean } = {},
 ): Promise<VolumeFindings> {
-  const request = { subject: `volumes/${id}`, kind: "volume.reconcile", input: { initiators, acceptRecord } };
+  const request = { subject: `volumes/${id}`, kind: "volume.reconcile", input: { initiators, acceptRecord }, background };
   return deps.operations.submit(request, async (begin) => {
     const volume = await deps.volumes.get(id);
     return repairClaimed(deps, acceptRecord ? await makeNewest(deps, volume) : volume, begin, { initiators });

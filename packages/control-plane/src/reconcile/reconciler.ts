@@ -1,9 +1,10 @@
 import type { HostId, Logger, VolumeId } from "@zfsilo/lib";
-import type { HostRecord, VolumeRecord } from "../store/model.ts";
+import type { HostRecord, LeftoverRecord, VolumeRecord } from "../store/model.ts";
 import { isOutOfTheWay, recordCondition, reconcileVolume, reported, type ReconcileDeps } from "./apply.ts";
 import { compareVolume, unjudged } from "./compare.ts";
 import type { CycleResult, Finding, VolumeFindings } from "./findings.ts";
 import { recordHostConditions } from "./host-condition.ts";
+import { cleanLeftovers, leftoverKey } from "./leftovers.ts";
 import type { Observation } from "./observation.ts";
 import { observeHosts, observeVolume } from "./observe.ts";
 import { planVolume, type Planned } from "./plan.ts";
@@ -40,7 +41,7 @@ const repairsAtOnce = 8;
 /** Observe, plan, apply: the same for a call, the timer, the start, and a host that came back. */
 export class Reconciler {
   readonly #deps: ReconcilerOptions;
-  readonly #later = new RetryLater<VolumeId>();
+  readonly #later = new RetryLater<string>();
 
   constructor(options: ReconcilerOptions) {
     this.#deps = options;
@@ -48,7 +49,7 @@ export class Reconciler {
 
   /** One volume, on its target and the hosts it is attached to. */
   async volume(volume: VolumeRecord, { reportOnly, acceptRecord }: LookOptions, signal: AbortSignal): Promise<VolumeFindings> {
-    if (!reportOnly) return reconcileVolume(this.#deps, volume.id, [], acceptRecord);
+    if (!reportOnly) return reconcileVolume(this.#deps, volume.id, [], { acceptRecord });
     const hosts = volume.attachments.map(({ hostId }) => hostId);
     const seen = await observeVolume(this.#deps, volume, hosts, signal);
     const differences = compareVolume(volume, seen, this.#deps.clusterId);
@@ -101,6 +102,12 @@ export class Reconciler {
       if (running.size >= repairsAtOnce) await Promise.race(running);
     }
     await Promise.all(running);
+    // A session that is logged in was let in by somebody since: this table knows of none.
+    const isDue = (one: LeftoverRecord): boolean => {
+      const view = seen.initiators.get(one.hostId);
+      return view !== undefined && view.sessions.get(one.targetName)?.state !== "LOGGED_IN" && this.#isDue(leftoverKey(one), options);
+    };
+    if (!reportOnly) await cleanLeftovers(this.#deps, isDue, this.#later);
     return result;
   }
 
@@ -111,7 +118,7 @@ export class Reconciler {
     return planVolume(volume, differences);
   }
 
-  #isDue(id: VolumeId, { eager = false }: CycleOptions): boolean {
+  #isDue(id: string, { eager = false }: CycleOptions): boolean {
     return eager || this.#later.isDue(id);
   }
 
@@ -126,7 +133,7 @@ export class Reconciler {
 
   async #repair(volume: VolumeRecord, planned: readonly Planned[], hosts: readonly HostRecord[]): Promise<readonly Finding[]> {
     try {
-      const { findings, failure } = await reconcileVolume(this.#deps, volume.id, strangersIn(planned, hosts));
+      const { findings, failure } = await reconcileVolume(this.#deps, volume.id, strangersIn(planned, hosts), { background: true });
       if (failure === undefined) this.#later.forget(volume.id);
       else this.#later.failed(volume.id);
       for (const { outcome, ...rest } of findings) {

@@ -221,6 +221,17 @@ export interface AttachmentRecord {
   readonly writeProtected: boolean;
 }
 
+/**
+ * An initiator was forced off a volume: its session, mounts and node record under the target name are ours to remove once it
+ * answers, also when the volume is gone by then.
+ */
+export interface LeftoverRecord {
+  readonly hostId: HostId;
+  readonly targetName: string;
+  readonly volumeId: VolumeId;
+  readonly createdAt: Date;
+}
+
 /** What a snapshot promises about the data in it. */
 export const consistencies = ["crash", "filesystem"] as const;
 export type Consistency = (typeof consistencies)[number];

@@ -6,12 +6,13 @@ import { SqlGroupSnapshotStore } from "./group-snapshot-store.ts";
 import { SqlHostStore } from "./host-store.ts";
 import { SqlJoinTokenStore } from "./join-token-store.ts";
 import { Lease, type Query } from "./lease.ts";
+import { SqlLeftoverStore } from "./leftover-store.ts";
 import { SqlOperationStore } from "./operation-store.ts";
 import { PageTokens } from "./query/page-token.ts";
 import { SecretBox } from "./secret-box.ts";
 import { SettingsStore } from "./settings-store.ts";
 import { SqlSnapshotStore } from "./snapshot-store.ts";
-import type { AgentStore, GroupSnapshotStore, HostStore, JoinTokenStore, OperationStore, SnapshotStore, VolumeStore } from "./stores.ts";
+import type { AgentStore, GroupSnapshotStore, HostStore, JoinTokenStore, LeftoverStore, OperationStore, SnapshotStore, VolumeStore } from "./stores.ts";
 import { SqlVolumeStore } from "./volume-store.ts";
 
 export interface Stores {
@@ -23,6 +24,7 @@ export interface Stores {
   readonly settings: SettingsStore;
   readonly agents: AgentStore;
   readonly joinTokens: JoinTokenStore;
+  readonly leftovers: LeftoverStore;
   /** Why nothing can be stored at the moment, when that is so. */
   problem(): StorageError | undefined;
   /** Waits for writes that are under way. */
@@ -75,6 +77,7 @@ export async function openStores({ file, key, log, lease: wanted }: OpenStoresOp
     settings,
     agents: new SqlAgentStore(database),
     joinTokens: new SqlJoinTokenStore(database, tokens),
+    leftovers: new SqlLeftoverStore(database),
     problem: () => database.problem,
     async close() {
       await endLease();

@@ -46,6 +46,9 @@ export async function temporaryStores(): Promise<TemporaryStores> {
     get joinTokens() {
       return stores.joinTokens;
     },
+    get leftovers() {
+      return stores.leftovers;
+    },
     get snapshots() {
       return stores.snapshots;
     },

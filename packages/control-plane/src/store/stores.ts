@@ -1,6 +1,6 @@
 import type { GroupSnapshotId, HostId, OperationId, SnapshotId, VolumeId } from "@zfsilo/lib";
 import type { Journal, JournalEntry } from "@zfsilo/try";
-import type { AgentRecord, AttachmentRecord, GroupSnapshotRecord, HostRecord, SnapshotRecord, VolumeRecord, JoinTokenRecord } from "./model.ts";
+import type { AgentRecord, AttachmentRecord, GroupSnapshotRecord, HostRecord, LeftoverRecord, SnapshotRecord, VolumeRecord, JoinTokenRecord } from "./model.ts";
 
 export interface PageRequest {
   /** 0 means the default of 50; above 1000 means 1000; negative is invalid_argument `page_size`. */
@@ -86,6 +86,8 @@ export interface VolumeStore {
   ): Promise<void>;
   /** Absent is success. */
   removeAttachment(volume: VolumeId, host: HostId): Promise<void>;
+  /** Volumes in any state, at most `limit`, that have their zvol on the host, and that are attached to it. */
+  namesOn(host: HostId, limit: number): Promise<{ readonly volumes: readonly VolumeId[]; readonly attached: readonly VolumeId[] }>;
   /** How many volumes (any state) have their zvol on the host, and how many attachments it has. */
   countOn(host: HostId): Promise<{ readonly volumes: number; readonly attachments: number }>;
   /** By host and parent dataset; the volumes in `except` are not counted. Costs the same however many volumes there are. */
@@ -97,6 +99,17 @@ export interface VolumeStore {
   clonesOf(snapshots: readonly SnapshotId[]): Promise<ReadonlyMap<SnapshotId, readonly VolumeId[]>>;
   /** What each volume of any state, also one that is being made or deleted, is called on its host. */
   identities(): AsyncIterable<VolumeIdentity>;
+}
+
+/** One row for each initiator and target that it was forced off; they go when they are cleaned, or with the host. */
+export interface LeftoverStore {
+  /** One that is known stays as it is. */
+  put(leftover: LeftoverRecord): Promise<void>;
+  find(host: HostId, targetName: string): Promise<LeftoverRecord | undefined>;
+  /** Oldest first. */
+  all(): Promise<readonly LeftoverRecord[]>;
+  /** Absent is success. */
+  remove(host: HostId, targetName: string): Promise<void>;
 }
 
 /** Fields of a snapshot that may change after it was taken. */

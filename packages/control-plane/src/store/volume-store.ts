@@ -174,6 +174,16 @@ export class SqlVolumeStore implements VolumeStore {
     });
   }
 
+  async namesOn(host: HostId, limit: number): Promise<{ readonly volumes: readonly VolumeId[]; readonly attached: readonly VolumeId[] }> {
+    const ids = async (sql: string): Promise<VolumeId[]> =>
+      (await this.#database.read<{ id: string }>(`${sql} order by id limit ?`, [host, limit])).map(({ id }) => id as VolumeId);
+    const [volumes, attached] = await Promise.all([
+      ids("select id from volumes where host_id = ?"),
+      ids("select volume_id as id from attachments where host_id = ?"),
+    ]);
+    return { volumes, attached };
+  }
+
   async countOn(host: HostId): Promise<{ readonly volumes: number; readonly attachments: number }> {
     const [counts] = await this.#database.read<{ volumes: number; attachments: number }>(
       `select (select count(*) from volumes where host_id = ?) as volumes,

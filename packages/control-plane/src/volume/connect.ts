@@ -10,7 +10,7 @@ import type { Answer } from "./answer.ts";
 import { nextGeneration } from "./current.ts";
 import { sessionIsThere } from "./read-back.ts";
 import { isSound, onHosts, repairFor } from "./repair.ts";
-import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
+import { alreadySo, hostInRole, notNow, onVolume, runOn, type BeginWorkflow, type RequestDeps } from "./volume-requests.ts";
 
 export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: HostId, readOnly: boolean): Promise<Answer> {
   return onVolume(deps, connectVolume.kind, id, { hostId, readOnly }, async (volume, begin) => {
@@ -37,13 +37,19 @@ export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: Ho
   });
 }
 
+/**
+ * By force it waits for nothing that is to be done on the host: what runs there for the volume ends, and what is left open there is
+ * dropped. What is to be done at the target is always done, also where the host is that target.
+ */
 export async function requestDisconnect(
   deps: RequestDeps,
   id: VolumeId,
   hostId: HostId,
   force: boolean,
 ): Promise<Answer> {
-  return onVolume(deps, disconnectVolume.kind, id, { hostId, force }, async (volume, begin) => {
+  const isTarget = (await deps.volumes.find(id))?.hostId === hostId;
+  const without = force && !isTarget ? hostId : undefined;
+  const work = async (volume: VolumeRecord, begin: BeginWorkflow): Promise<Answer> => {
     const attachment = volume.attachments.find((candidate) => candidate.hostId === hostId);
     if (attachment === undefined) return alreadySo(volume);
     if (!force && attachment.state !== "connected" && attachment.state !== "connecting") {
@@ -56,7 +62,8 @@ export async function requestDisconnect(
     }
     const { initiatorIqn } = attachment;
     return runOn(deps, id, begin, disconnectVolume, { volumeId: id, hostId, initiatorIqn, force, ...(await nextGeneration(deps, volume)) });
-  });
+  };
+  return onVolume(deps, disconnectVolume.kind, id, { hostId, force }, work, without);
 }
 
 /** Mounts are brought back by the calls that are about them. */

@@ -22,7 +22,7 @@ export type BeginWorkflow = Begin<WorkflowDeps>;
 
 /**
  * Claims a volume and decides, with nobody else acting on it, whether there is something to do. A condition that is over by
- * what was done is gone from the answer.
+ * what was done is gone from the answer. `without`: an initiator that is forced off it.
  */
 export async function onVolume(
   deps: RequestDeps,
@@ -30,8 +30,9 @@ export async function onVolume(
   id: VolumeId,
   input: object,
   work: (volume: VolumeRecord, begin: BeginWorkflow, earlier: FindEarlier) => Promise<Answer>,
+  without?: HostId,
 ): Promise<Answer> {
-  return deps.operations.submit({ subject: `volumes/${id}`, kind, input }, async (begin, earlier) => {
+  return deps.operations.submit({ subject: `volumes/${id}`, kind, input, without }, async (begin, earlier) => {
     const volume = await readyVolume(deps, id);
     if (volume.state === "deleting") throw notNow(volume, kind, "it is being deleted", "Call DeleteVolume again to finish that.");
     if (!endsAccess(kind, input)) await requireCurrent(deps, volume);

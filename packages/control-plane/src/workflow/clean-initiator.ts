@@ -8,6 +8,8 @@ import { deadMounts, endStaleSession, staleMounts, unmountStale } from "./stale-
 const context = z.object({
   volumeId,
   hostId,
+  /** What the volume's target was called, when the volume may be gone. */
+  targetName: z.string().optional(),
   /** Found before the session goes: afterwards nothing tells whose they were. */
   mounts: z.array(z.object({ target: z.string(), majorMinor: z.string(), root: z.string() })).optional(),
 });
@@ -30,11 +32,11 @@ async function findMounts(c: CleanInitiatorContext, { deps, signal }: Io): Promi
   const host = await deps.hosts.get(c.hostId);
   const machine = deps.machines.of(host);
   const dead = await deadMounts(machine, host.allowedRoots, signal);
-  return { mounts: [...dead, ...(await staleMounts(machine, await deps.volumes.get(c.volumeId), signal))] };
+  return { mounts: [...dead, ...(await staleMounts(machine, await targetOf(c, deps), signal))] };
 }
 
 async function endSession(c: CleanInitiatorContext, { deps, signal }: Io): Promise<undefined> {
-  await endStaleSession(await deps.machines.get(c.hostId), await deps.volumes.get(c.volumeId), signal);
+  await endStaleSession(await deps.machines.get(c.hostId), await targetOf(c, deps), signal);
 }
 
 async function removeMounts(c: CleanInitiatorContext, { deps, signal }: Io): Promise<undefined> {
@@ -42,7 +44,12 @@ async function removeMounts(c: CleanInitiatorContext, { deps, signal }: Io): Pro
 }
 
 async function removeRecord(c: CleanInitiatorContext, { deps, signal }: Io): Promise<undefined> {
-  const { targetName } = await deps.volumes.get(c.volumeId);
+  const { targetName } = await targetOf(c, deps);
   const { iscsi } = await deps.machines.get(c.hostId);
   await iscsi.removeRecordsOf(parseIqn(targetName), { signal });
+  await deps.leftovers.remove(c.hostId, targetName);
+}
+
+async function targetOf({ volumeId: id, targetName }: CleanInitiatorContext, { volumes }: WorkflowDeps): Promise<{ readonly targetName: string }> {
+  return targetName === undefined ? volumes.get(id) : { targetName };
 }

@@ -11,7 +11,7 @@ import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { markFor } from "./generation.ts";
 import { portalsToTry } from "./portals.ts";
-import { removeStaleSession } from "./stale-session.ts";
+import { rememberLeftover, removeStaleSession } from "./stale-session.ts";
 
 const context = z.object({
   volumeId,
@@ -40,7 +40,7 @@ const replacementTimeoutSeconds = 600;
 export const connectVolume = buildUp<ConnectVolumeContext, WorkflowDeps>("volume.connect", context, [
   { name: "record attachment", do: recordAttachment, undo: forgetAttachment },
   { name: "let initiator in", do: letIn, undo: shutOut },
-  { name: "log in", do: logIn, undo: logOut },
+  { name: "log in", do: logIn, undo: logOut, drop: leave },
   { name: "wait for device", do: awaitDevice },
   { name: "record connected", do: recordConnected },
 ]);
@@ -74,7 +74,7 @@ async function letIn(c: ConnectVolumeContext, { deps, signal }: Io): Promise<und
   const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
   // A session from before, cut off by a fence, holds an old secret and may hold an old mount with writes in its cache: it
   // goes before the initiator is let in, or those writes would reach a volume that has moved on since.
-  await removeStaleSession(await deps.machines.get(c.hostId), volume, signal);
+  await removeStaleSession(deps, await deps.hosts.get(c.hostId), volume, signal);
   await allowInitiator(await deps.machines.get(volume.hostId), volume, attachment, signal, c.generation);
 }
 
@@ -92,6 +92,10 @@ async function logIn(c: ConnectVolumeContext, { deps, signal }: Io): Promise<und
 async function logOut(c: ConnectVolumeContext, { deps, signal }: Io): Promise<void> {
   const volume = await deps.volumes.get(c.volumeId);
   await logOutInitiator(await deps.machines.get(c.hostId), volume, signal);
+}
+
+async function leave(c: ConnectVolumeContext, { deps }: Io): Promise<void> {
+  await rememberLeftover(deps, c);
 }
 
 async function awaitDevice(c: ConnectVolumeContext, { deps, signal }: Io): Promise<Partial<ConnectVolumeContext>> {

@@ -3,8 +3,7 @@ import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import { groupSnapshotId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
-import { thaw } from "./freeze.ts";
-import { destroyTaken, member, recordAfter, recordBefore, snapshotFields, taken, takeSnapshots, type Taking } from "./take-snapshots.ts";
+import { member, recordAfter, recordBefore, snapshotFields, taken, takeSnapshots, undoTaking, type Taking } from "./take-snapshots.ts";
 
 const context = z.object({
   ...snapshotFields,
@@ -62,11 +61,7 @@ async function takeGroup(c: CreateGroupSnapshotContext, { deps, signal }: Io): P
 }
 
 async function destroyGroup(c: CreateGroupSnapshotContext, { deps, signal }: Io): Promise<void> {
-  const [thawed, destroyed] = await Promise.allSettled([
-    thaw(deps, c.freezes, signal),
-    destroyTaken(deps, takingOf(c), signal),
-  ]);
-  for (const outcome of [thawed, destroyed]) if (outcome.status === "rejected") throw outcome.reason;
+  await undoTaking(deps, takingOf(c), signal);
 }
 
 async function markReady(c: CreateGroupSnapshotContext, { deps }: Io): Promise<undefined> {

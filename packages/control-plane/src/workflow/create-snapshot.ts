@@ -2,8 +2,7 @@ import { StorageError } from "@zfsilo/lib";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import type { WorkflowDeps } from "./deps.ts";
-import { thaw } from "./freeze.ts";
-import { destroyTaken, member, recordAfter, recordBefore, snapshotFields, taken, takeSnapshots, type Taking } from "./take-snapshots.ts";
+import { member, recordAfter, recordBefore, snapshotFields, taken, takeSnapshots, undoTaking, type Taking } from "./take-snapshots.ts";
 
 const context = z.object({
   ...snapshotFields,
@@ -42,11 +41,7 @@ async function takeSnapshot(c: CreateSnapshotContext, { deps, signal }: Io): Pro
 }
 
 async function destroySnapshot(c: CreateSnapshotContext, { deps, signal }: Io): Promise<void> {
-  const [thawed, destroyed] = await Promise.allSettled([
-    thaw(deps, c.freezes, signal),
-    destroyTaken(deps, takingOf(c), signal),
-  ]);
-  for (const outcome of [thawed, destroyed]) if (outcome.status === "rejected") throw outcome.reason;
+  await undoTaking(deps, takingOf(c), signal);
 }
 
 async function markReady(c: CreateSnapshotContext, { deps }: Io): Promise<undefined> {

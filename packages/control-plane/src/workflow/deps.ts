@@ -1,6 +1,6 @@
 import type { KeyedMutex } from "@zfsilo/lib";
 import type { Machines } from "../machines/machines.ts";
-import type { GroupSnapshotStore, HostStore, SnapshotStore, VolumeStore } from "../store/stores.ts";
+import type { GroupSnapshotStore, HostStore, LeftoverStore, SnapshotStore, VolumeStore } from "../store/stores.ts";
 import type { CurrentRecords } from "./generation.ts";
 import type { KeyRing } from "./key-ring.ts";
 
@@ -10,6 +10,7 @@ export interface WorkflowDeps {
   readonly snapshots: SnapshotStore;
   readonly groups: GroupSnapshotStore;
   readonly hosts: HostStore;
+  readonly leftovers: LeftoverStore;
   readonly machines: Machines;
   /** Stamped on every dataset we make: two installations on one pool never touch each other's. */
   readonly clusterId: string;

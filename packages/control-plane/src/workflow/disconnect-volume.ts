@@ -5,6 +5,7 @@ import { logOutInitiator } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { markFor, raiseGeneration } from "./generation.ts";
+import { rememberLeftover } from "./stale-session.ts";
 
 const context = z.object({
   volumeId,
@@ -19,8 +20,8 @@ export type DisconnectVolumeContext = z.infer<typeof context>;
 type Io = StepIo<WorkflowDeps>;
 
 /**
- * Logs the initiator out and shuts it out at the target, which by itself ends its session and its writes (I8). Only goes
- * forward; a crash is resumed.
+ * Logs the initiator out and shuts it out at the target, which by itself ends its session and its writes (I8). By force it is not
+ * asked, and what it has is removed when it answers again. Only goes forward; a crash is resumed.
  */
 export const disconnectVolume = forward<DisconnectVolumeContext, WorkflowDeps>("volume.disconnect", context, [
   { name: "log out", do: logOut },
@@ -29,7 +30,10 @@ export const disconnectVolume = forward<DisconnectVolumeContext, WorkflowDeps>("
 ]);
 
 async function logOut(c: DisconnectVolumeContext, { deps, signal }: Io): Promise<undefined> {
-  if (c.force) return;
+  if (c.force) {
+    await rememberLeftover(deps, c);
+    return;
+  }
   const volume = await deps.volumes.get(c.volumeId);
   // Refused while the device is mounted, whoever mounted it: what is not written yet would be lost.
   await logOutInitiator(await deps.machines.get(c.hostId), volume, signal);

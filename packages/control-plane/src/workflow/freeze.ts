@@ -1,5 +1,6 @@
 import { parseHostPath } from "@zfsilo/host";
 import { StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
+import { requireAllDone } from "@zfsilo/try";
 import { findDevice } from "./connect-volume.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { showsDevice } from "./paths.ts";
@@ -65,6 +66,6 @@ export async function thaw(deps: WorkflowDeps, freezes: readonly Frozen[], signa
   const outcomes = await Promise.allSettled(
     freezes.map(async ({ hostId, path }) => (await deps.machines.get(hostId)).freezer.thaw(parseHostPath(path), { signal })),
   );
-  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+  requireAllDone(outcomes);
   return outcomes.every((outcome) => outcome.status === "fulfilled" && outcome.value);
 }

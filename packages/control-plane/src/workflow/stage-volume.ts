@@ -37,7 +37,7 @@ export const stageVolume = buildUp<StageVolumeContext, WorkflowDeps>("volume.sta
   { name: "find device", do: findOurDevice },
   { name: "make filesystem", do: makeFilesystem },
   { name: "look at staging path", do: lookAtStagingPath },
-  { name: "mount at staging path", do: mountStaging, undo: unmountStaging },
+  { name: "mount at staging path", do: mountStaging, undo: unmountStaging, drop: leaveUnclean },
   { name: "grow filesystem", do: growFilesystem },
   { name: "record staged", do: recordStaged, undo: recordUnstaged },
 ]);
@@ -99,6 +99,12 @@ async function unmountStaging(c: StageVolumeContext, { deps, signal }: Io): Prom
   const machine = await deps.machines.get(c.hostId);
   const taken = { path: parseHostPath(c.stagingPath), device: c.device, existed: c.existed };
   await deps.turns.run(pathTurn(c.hostId, c.stagingPath), () => giveBack(machine, taken, signal), signal);
+}
+
+/** Whoever has it next replays its journal: it may have been mounted when it was cut off. */
+async function leaveUnclean(c: StageVolumeContext, { deps }: Io): Promise<void> {
+  const { filesystem } = await deps.volumes.get(c.volumeId);
+  if (filesystem !== undefined && !c.readOnly) await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, unclean: true } });
 }
 
 /** A volume that grew while nobody had it mounted catches up here, as far as it can: what it holds must stay within reach. */

@@ -1,6 +1,8 @@
 import { mountsOfDevice, parseHostPath, parseIqn, type Mount } from "@zfsilo/host";
+import type { HostId, VolumeId } from "@zfsilo/lib";
 import type { Machine } from "../machines/machines.ts";
-import type { VolumeRecord } from "../store/model.ts";
+import type { HostRecord, VolumeRecord } from "../store/model.ts";
+import type { WorkflowDeps } from "./deps.ts";
 
 /** A mount on what a session showed, by place and device: enough to find it again once the device is gone. */
 export interface StaleMount {
@@ -77,9 +79,26 @@ export async function unmountStale({ mounts }: Machine, stale: readonly StaleMou
   }
 }
 
-/** All of it, in the order that works. No session is done; the node record is left to whoever writes the next one. */
-export async function removeStaleSession(machine: Machine, volume: Target, signal: AbortSignal): Promise<void> {
+/**
+ * All of it, in the order that works. No session is done; the node record is left to whoever writes the next one. Of a host that
+ * was forced off, mounts are looked for whose session has ended already.
+ */
+export async function removeStaleSession(deps: Pick<WorkflowDeps, "leftovers" | "machines">, host: HostRecord, volume: Target, signal: AbortSignal): Promise<void> {
+  const machine = deps.machines.of(host);
+  const isKnown = (await deps.leftovers.find(host.id, volume.targetName)) !== undefined;
+  const dead = isKnown ? await deadMounts(machine, host.allowedRoots, signal) : [];
   const stale = await staleMounts(machine, volume, signal);
   await endStaleSession(machine, volume, signal);
-  await unmountStale(machine, stale, signal);
+  await unmountStale(machine, [...dead, ...stale], signal);
+  if (isKnown) await deps.leftovers.remove(host.id, volume.targetName);
+}
+
+/** To be cleaned when the host answers again: it is cut off without being asked. */
+export async function rememberLeftover(
+  { volumes, leftovers, hosts }: Pick<WorkflowDeps, "volumes" | "leftovers" | "hosts">,
+  { volumeId, hostId }: { readonly volumeId: VolumeId; readonly hostId: HostId },
+): Promise<void> {
+  if ((await hosts.find(hostId)) === undefined) return;
+  const { targetName } = await volumes.get(volumeId);
+  await leftovers.put({ hostId, targetName, volumeId, createdAt: new Date() });
 }

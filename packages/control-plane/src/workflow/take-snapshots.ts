@@ -1,5 +1,6 @@
 import { parseDatasetName, snapshotOf, type SnapshotName, type ZfsSnapshot } from "@zfsilo/host";
 import { reasonOf, type HostId } from "@zfsilo/lib";
+import { requireAllDone } from "@zfsilo/try";
 import { z } from "zod";
 import type { Machine } from "../machines/machines.ts";
 import type { Consistency, SnapshotContent, SnapshotRecord, VolumeRecord } from "../store/model.ts";
@@ -7,7 +8,7 @@ import type { SnapshotChange } from "../store/stores.ts";
 import { consistencies } from "../store/model.ts";
 import { snapshotHandle, snapshotId, hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
-import { whileFrozen, type Frozen } from "./freeze.ts";
+import { thaw, whileFrozen, type Frozen } from "./freeze.ts";
 import { getOwnZvol } from "./ownership.ts";
 
 /** One snapshot to be taken. Its name on the host is chosen before the first step. */
@@ -88,6 +89,11 @@ async function createOrFind(
     for (const snapshot of present) snapshots.requireOwner(snapshot, { snapshot: mark, cluster });
     return present;
   }
+}
+
+/** Thaws and destroys, each whatever becomes of the other. "Already gone" is done. A host that was given up thaws by itself at the limit. */
+export async function undoTaking(deps: WorkflowDeps, taking: Taking, signal: AbortSignal): Promise<void> {
+  requireAllDone(await Promise.allSettled([thaw(deps, taking.freezes, signal), destroyTaken(deps, taking, signal)]));
 }
 
 /** "Already gone" is done. */

@@ -132,3 +132,37 @@ it("a host that does not answer is told", async () => {
   service.plane.world.setOnline("take", false);
   expect(await service.call("OrphanService/ListOrphans", {})).toEqual({ unreachableHosts: ["hosts/take"] });
 });
+
+it("what a fence leaves is taken from the outside in, and all of it stays listed until it is gone", async () => {
+  const name = "volumes/cut";
+  await service.volume("cut", "mounted");
+  await service.call("VolumeService/DisconnectVolume", { name, host: "hosts/take", force: true });
+  await service.call("VolumeService/UnpublishVolume", { name });
+  await service.call("VolumeService/DeleteVolume", { name });
+  const left = async () => (await list()).map(({ kind, name: what }) => `${kind.slice("ORPHAN_KIND_".length)} ${what}`);
+  expect((await left()).filter((one) => one.startsWith("MOUNT"))).toEqual(["MOUNT /mnt/cut", "MOUNT /srv/cut"]);
+  await expect(remove(await named("SESSION"))).rejects.toThrow(/is mounted at .*\/mnt\/cut/);
+  const [staging, target] = (await list()).filter(({ kind }) => kind === "ORPHAN_KIND_MOUNT");
+  await remove(target!);
+  expect(await left()).toContain("MOUNT /mnt/cut");
+  const again = (await list()).find(({ name: what }) => what === staging!.name);
+  await remove(again!);
+  expect((await left()).filter((one) => one.startsWith("MOUNT"))).toEqual([]);
+  for (const orphan of await list()) await remove(orphan);
+  expect(await list()).toEqual([]);
+  await service.volume("next", "mounted", { filesystem: { type: "xfs" }, capacityBytes: `${512 << 20}` });
+});
+
+it("what a fence leaves is removed when the machine is back, although the volume is gone", async () => {
+  const name = "volumes/cut";
+  await service.volume("cut", "mounted");
+  service.plane.world.setOnline("take", false);
+  await service.call("VolumeService/DisconnectVolume", { name, host: "hosts/take", force: true });
+  await service.call("VolumeService/UnpublishVolume", { name });
+  await service.call("VolumeService/DeleteVolume", { name });
+  await service.call("VolumeService/SyncVolumes", {});
+  service.plane.world.setOnline("take", true);
+  expect((await list()).length).toBeGreaterThan(0);
+  await service.call("VolumeService/SyncVolumes", {});
+  expect(await list()).toEqual([]);
+});

@@ -127,6 +127,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
   const snapshots = life.mortal(stores.snapshots);
   const groups = life.mortal(stores.groups);
   const hosts = life.mortal(stores.hosts);
+  const leftovers = life.mortal(stores.leftovers);
   const connected = (host: Parameters<typeof connectHost>[0]) => {
     const inner = connectHost(host, { world: sim, sshAgentSocket: undefined, observer: { hostCommand: () => undefined }, agents: { find: () => undefined }, answers: { seen: () => undefined } });
     return life.mortal(inner, (method, call) =>
@@ -134,7 +135,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
     );
   };
   const machines = new Machines(hosts, connected);
-  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId: "test", turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
+  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, leftovers, machines, clusterId: "test", turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
   const operations = new Operations<WorkflowDeps>({
     store: life.mortal(
       journalWith(stores.operations, (entry, write) => (hooks.journal === undefined ? write() : hooks.journal(entry, write))),

@@ -31,6 +31,7 @@ const stepState = {
   failed: StepState.FAILED,
   undone: StepState.UNDONE,
   undo_failed: StepState.UNDO_FAILED,
+  dropped: StepState.DROPPED,
 } as const satisfies Record<StepWord, StepState>;
 
 export function operationToMessage(operation: OperationRecord, progress?: Progress): Operation {
