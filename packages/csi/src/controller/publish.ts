@@ -52,7 +52,8 @@ export class Publishing {
     const work = async (): Promise<void> => {
       const volume = isId(request.volumeId) ? await findVolume(this.#controlPlane, request.volumeId, signal) : undefined;
       if (volume === undefined) return;
-      const nodes = publishedNodes(volume).filter((node) => request.nodeId === "" || node === request.nodeId);
+      // A node that is named may have been about to get it when it died: then no attachment shows it yet.
+      const nodes = request.nodeId === "" ? publishedNodes(volume) : isId(request.nodeId) ? [request.nodeId] : [];
       for (const node of nodes) await this.#disconnect(volume, hostName(node), signal);
       await this.#endExport(volume.name, signal);
     };
@@ -66,14 +67,15 @@ export class Publishing {
    */
   async #disconnect(volume: Volume, host: string, signal: AbortSignal): Promise<void> {
     const { name } = volume;
-    const inUse = (attachmentOf(volume, host)?.stagingPath ?? "") !== "";
-    const reason = inUse ? "it is still staged there" : (await this.#isAway(host, signal)) ? "the node does not answer" : undefined;
+    const attachment = attachmentOf(volume, host);
+    const inUse = (attachment?.stagingPath ?? "") !== "";
+    const reason = inUse ? "it is still staged there" : attachment && (await this.#isAway(host, signal)) ? "the node does not answer" : undefined;
     if (reason === undefined) {
       try {
         await this.#controlPlane.volumes.disconnectVolume({ name, host }, { signal });
         return;
       } catch (error) {
-        if (!answered(error, Code.Unavailable, Code.DeadlineExceeded, Code.FailedPrecondition)) throw error;
+        if (!answered(error, Code.Unavailable, Code.DeadlineExceeded, Code.FailedPrecondition) && !(await this.#isBusyThere(error, host, signal))) throw error;
         this.#log.warn({ volume: name, host, err: error }, "the node could not log out");
       }
     }
@@ -81,9 +83,19 @@ export class Publishing {
     await this.#controlPlane.volumes.disconnectVolume({ name, host, force: true }, { signal });
   }
 
+  /** What works on the volume may wait for the node: one that does not answer is not waited for. */
+  async #isBusyThere(error: unknown, host: string, signal: AbortSignal): Promise<boolean> {
+    return answered(error, Code.Aborted) && (await this.#isAway(host, signal));
+  }
+
   async #isAway(name: string, signal: AbortSignal): Promise<boolean> {
-    const { host } = await this.#controlPlane.hosts.getHost({ name }, { signal });
-    return host?.condition?.abnormal === true;
+    try {
+      const { host } = await this.#controlPlane.hosts.getHost({ name }, { signal });
+      return host?.condition?.abnormal === true;
+    } catch (error) {
+      if (answered(error, Code.NotFound)) return false;
+      throw error;
+    }
   }
 
   async #endExport(name: string, signal: AbortSignal): Promise<void> {
