@@ -35,6 +35,7 @@ import { volumeService } from "./rpc/volume-service.ts";
 import { createSecretKey, findSecretKey } from "./secret-key.ts";
 import { openStores, type Stores } from "./store/open-stores.ts";
 import type { OperationStore } from "./store/stores.ts";
+import { evictHost } from "./volume/evict-host.ts";
 import { Placer } from "./volume/placer.ts";
 import type { RequestDeps } from "./volume/volume-requests.ts";
 import type { WorkflowDeps } from "./workflow/deps.ts";
@@ -103,14 +104,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const world = await SimWorld.open({ file: join(dataDir, "simulated-hosts.jsonl") });
 
   const { sshAgentSocket } = options;
-  const { hosts, volumes, snapshots, groups, agents, joinTokens } = stores;
+  const { hosts, volumes, snapshots, groups, agents, joinTokens, leftovers } = stores;
   const machines: Machines = new Machines(hosts, (host) =>
     connectHost(host, { world, sshAgentSocket, observer: metrics, agents: registry.hub, answers: presence }),
   );
   const probes = new HostProbes(machines, hosts, config.iqnPrefix);
   const pools = new PoolProbe(machines);
   const metrics = new Metrics(metricSources(stores, pools));
-  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, machines, clusterId, turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
+  const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, leftovers, machines, clusterId, turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
   const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
   const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
   const placer = new Placer({ hosts, volumes, pools });
@@ -142,6 +143,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     hosts: {
       hosts,
       volumes,
+      evict: (host) => evictHost(requests, host),
       probe: probes,
       joinTokens,
       agents: {

@@ -22,17 +22,20 @@ import { hostCheckToMessage, hostToMessage } from "./convert/host.ts";
 import { parseHostName } from "./field.ts";
 import { parseCreateHost, parseUpdateHost } from "./host-input.ts";
 import type { HostAgents, HostObserver, HostProbe } from "./ports.ts";
+import { whileCalled } from "./while-called.ts";
 
 export interface HostServiceDeps {
   readonly hosts: HostStore;
-  readonly volumes: Pick<VolumeStore, "countOn" | "commitments">;
+  readonly volumes: Pick<VolumeStore, "countOn" | "namesOn" | "commitments">;
+  /** Forces a machine off every volume, at their targets. */
+  readonly evict: (host: HostId) => Promise<void>;
   readonly probe: HostProbe;
   readonly observer?: HostObserver;
   readonly agents: HostAgents;
   readonly joinTokens: JoinTokenStore;
 }
 
-export function hostService({ hosts, volumes, probe, observer, agents, joinTokens }: HostServiceDeps): ServiceImpl<typeof HostService> {
+export function hostService({ hosts, volumes, evict, probe, observer, agents, joinTokens }: HostServiceDeps): ServiceImpl<typeof HostService> {
   const message = (host: HostRecord) => hostToMessage(host, agents.view(host.id));
   const get = (id: HostId): Promise<HostRecord> => hosts.get(id);
   return {
@@ -64,11 +67,11 @@ export function hostService({ hosts, volumes, probe, observer, agents, joinToken
       return create(UpdateHostResponseSchema, { host: message(host) });
     },
 
-    async deleteHost({ name }) {
+    async deleteHost({ name, force }, { signal }) {
       const id = parseHostName(name, "name");
       const host = await hosts.get(id);
-      const used = await volumes.countOn(id);
-      if (used.volumes + used.attachments > 0) throw inUse(name, used);
+      await refuseUsed(volumes, name, id, force);
+      if (force) await whileCalled(evict(id), signal);
       await hosts.remove(id);
       observer?.hostRemoved(host);
       return create(DeleteHostResponseSchema);
@@ -128,9 +131,25 @@ async function refuseUsedParents(
   });
 }
 
-function inUse(name: string, used: { readonly volumes: number; readonly attachments: number }): StorageError {
-  return new StorageError("precondition", `${name} is in use: ${used.volumes} volumes live on it, ${used.attachments} are attached to it`, {
-    hint: "Delete those volumes, or disconnect them, first.",
+/** Force ends what the machine does with volumes that live elsewhere; where volumes live on it their data is at stake. */
+async function refuseUsed(volumes: Pick<VolumeStore, "countOn" | "namesOn">, name: string, id: HostId, force: boolean): Promise<void> {
+  const used = await volumes.countOn(id);
+  if (used.volumes + (force ? 0 : used.attachments) === 0) return;
+  const names = await volumes.namesOn(id, shownVolumes);
+  const live = `${used.volumes} volumes live on it${listed(names.volumes, used.volumes)}`;
+  throw new StorageError("precondition", `${name} is in use: ${live}, ${used.attachments} are attached to it${listed(names.attached, used.attachments)}`, {
+    hint:
+      used.volumes > 0
+        ? "Delete the volumes that live on it, and disconnect those that are attached to it, first."
+        : "Disconnect those volumes first. When the machine will never return, use force.",
     details: { host: name, reason: "HOST_IN_USE", volumes: String(used.volumes), attachments: String(used.attachments) },
   });
+}
+
+/** How many volumes an error names. */
+const shownVolumes = 5;
+
+function listed(ids: readonly string[], count: number): string {
+  if (ids.length === 0) return "";
+  return ` (${ids.map((id) => `volumes/${id}`).join(", ")}${count > ids.length ? ", …" : ""})`;
 }

@@ -78,6 +78,7 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
     hosts: {
       hosts,
       volumes: stores.volumes,
+      evict: () => Promise.resolve(),
       probe: { check: (host, signal) => ports.probe.check(host, signal) },
       joinTokens,
       agents: {
