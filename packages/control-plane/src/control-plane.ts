@@ -108,7 +108,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const machines: Machines = new Machines(hosts, (host) =>
     connectHost(host, { world, sshAgentSocket, observer: metrics, agents: registry.hub, answers: presence }),
   );
-  const probes = new HostProbes(machines, hosts, config.iqnPrefix);
+  const probes = new HostProbes({ machines, hosts, volumes, iqnPrefix: config.iqnPrefix });
   const pools = new PoolProbe(machines);
   const metrics = new Metrics(metricSources(stores, pools));
   const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, leftovers, machines, clusterId, turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };

@@ -2,7 +2,7 @@ import { checkHost, identityCheck, parseDatasetName, parsePoolName, parsePortal,
 import { errorChain, StorageError, within } from "@zfsilo/lib";
 import { isSimulated } from "../host/simulated.ts";
 import type { HostRecord } from "../store/model.ts";
-import type { HostStore } from "../store/stores.ts";
+import type { HostStore, VolumeStore } from "../store/stores.ts";
 import { isUnreachable, lookAt } from "./look.ts";
 import type { Machines } from "./machines.ts";
 
@@ -13,15 +13,24 @@ const simulated: HostCheck = {
   remedy: "Good for trying things out. Once there is another target host it takes no volume that does not name it; DeleteHost removes it.",
 };
 
+export interface HostProbesOptions {
+  readonly machines: Machines;
+  readonly hosts: Pick<HostStore, "all">;
+  readonly volumes: Pick<VolumeStore, "initiatorNamesOn">;
+  readonly iqnPrefix: string;
+}
+
 /** Looks at hosts without changing them, for CheckHost. */
 export class HostProbes {
   readonly #machines: Machines;
   readonly #hosts: Pick<HostStore, "all">;
+  readonly #volumes: Pick<VolumeStore, "initiatorNamesOn">;
   readonly #iqnPrefix: string;
 
-  constructor(machines: Machines, hosts: Pick<HostStore, "all">, iqnPrefix: string) {
+  constructor({ machines, hosts, volumes, iqnPrefix }: HostProbesOptions) {
     this.#machines = machines;
     this.#hosts = hosts;
+    this.#volumes = volumes;
     this.#iqnPrefix = iqnPrefix;
   }
 
@@ -42,7 +51,9 @@ export class HostProbes {
       if (isUnreachable(error)) return [{ name: "connection", state: "failed", observed: errorChain(error), remedy: hintIn(error) }];
     }
     const [checks, identity] = await Promise.all([checkHost(executor, needs, { signal }), this.#identity(host, signal)]);
-    return [...(isSimulated(host) ? [simulated] : []), ...identity, ...checks];
+    const connectedAs = await this.#volumes.initiatorNamesOn(host.id);
+    const named = checks.map((check) => (check.name === "initiator.name" ? nameCheck(check, host, connectedAs) : check));
+    return [...(isSimulated(host) ? [simulated] : []), ...identity, ...named];
   }
 
   /** Whether another host is the same machine, or a clone of it. */
@@ -65,6 +76,20 @@ export class HostProbes {
 
 /** How long another host may take to say who it is; one that does not answer is not compared. */
 const identityLimitMs = 5_000;
+
+/** The machine's present name against the one on record and those that volumes know it by. */
+function nameCheck(check: HostCheck, { initiatorIqn }: HostRecord, connectedAs: readonly string[]): HostCheck {
+  const { state, observed: name } = check;
+  if (state !== "ok") return check;
+  if (initiatorIqn !== "" && initiatorIqn !== name) {
+    const remedy = "Correct the record with UpdateHost (initiator_iqn), or the machine's name, and restart iscsid.";
+    return { ...check, state: "failed", observed: `${name}; the host's record says ${initiatorIqn}`, remedy };
+  }
+  const others = connectedAs.filter((other) => other !== name);
+  if (others.length === 0) return check;
+  const remedy = "The new name is let in once no session uses the old one; SyncVolume tells of each volume why it waits.";
+  return { ...check, state: "warning", observed: `${name}; volumes were connected as ${others.join(", ")}`, remedy };
+}
 
 function hintIn(error: unknown): string {
   return (error instanceof StorageError ? error.hint : undefined) ?? "See that the machine is up and can be reached.";

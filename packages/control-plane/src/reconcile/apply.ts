@@ -206,7 +206,7 @@ async function perform(volumeId: VolumeId, action: Action, begin: Begin<Workflow
     case "drop-portals":
       return (await begin(restoreExport, { volumeId, dropPortals: action.portals.map((portal) => ({ ...portal })) })).operation;
     case "restore-session":
-      return (await begin(restoreSession, { volumeId, hostId: action.hostId })).operation;
+      return (await begin(restoreSession, { volumeId, hostId: action.hostId, renamedTo: action.renamedTo })).operation;
     case "finish-expansion":
       return (await begin(expandVolume, { volumeId, capacityBytes: action.capacityBytes })).operation;
     case "restore-mounts":

@@ -13,12 +13,12 @@ export function comparePortals(volume: VolumeRecord, { portals }: TargetView, li
   const at = { host: `hosts/${volume.hostId}`, reason: "PORTAL_OUTDATED" } as const;
   const now = textOf(portals);
   const recorded = textOf(volume.portals);
-  if (now !== recorded) return [{ ...at, expected: `exported at ${now}`, observed: `at ${recorded}` }];
+  if (now !== recorded) return [{ ...at, expected: `exported at ${now}`, observed: `at ${recorded}, and the host listens at ${now}` }];
   const old = lio.portals.filter((portal) => !isAmong(portals, portal));
   if (old.length === 0) return [];
   const users = usersOf(volume, old, seen);
   const used = users.length > 0;
-  const observed = `also at ${textOf(old)}${used ? `, which ${users.join(", ")} may use` : ""}`;
+  const observed = `also at ${textOf(old)}${used ? `, which ${users.join(", ")} may use` : ""}, and the host listens at ${now}`;
   return [{ ...at, expected: `exported at ${now} only`, observed, oldPortals: { portals: old, used } }];
 }
 

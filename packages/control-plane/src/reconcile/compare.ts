@@ -4,6 +4,7 @@ import type { AttachmentRecord, PortalRef, VolumeRecord } from "../store/model.t
 import { unusableTailBytes } from "../workflow/grow-filesystem.ts";
 import { devicePathOf } from "../workflow/ownership.ts";
 import { showsDevice } from "../workflow/paths.ts";
+import { compareName } from "./compare-name.ts";
 import { comparePortals } from "./compare-portals.ts";
 import type { InitiatorView, Observation, TargetView } from "./observation.ts";
 
@@ -26,6 +27,7 @@ export const differenceReasons = [
   "INITIATOR_SHUT_OUT",
   "WRITE_PROTECTION_WRONG",
   "INITIATOR_UNEXPECTED",
+  "INITIATOR_RENAMED",
   "SESSION_MISSING",
   "SESSION_DOWN",
   "DEVICE_MISSING",
@@ -53,6 +55,8 @@ export interface Difference {
   readonly sizeBytes?: bigint;
   /** Who has access, for INITIATOR_UNEXPECTED. */
   readonly initiatorIqn?: string;
+  /** For INITIATOR_RENAMED: the name to let in instead, or why that has to wait. */
+  readonly renamed?: { readonly to: string } | { readonly wait: string };
   /** Where it is exported besides, for PORTAL_OUTDATED, and whether somebody may have a session there. */
   readonly oldPortals?: { readonly portals: readonly PortalRef[]; readonly used: boolean };
 }
@@ -170,7 +174,8 @@ function compareAttachment(volume: VolumeRecord, attachment: AttachmentRecord, s
   const view = seen.initiators.get(attachment.hostId);
   if (view === undefined) return unseen(attachment.hostId, seen);
   const session = view.sessions.get(volume.targetName);
-  return [...compareSession(volume, attachment, session), ...compareMounts(volume, attachment, session, view)];
+  const renamed = compareName(volume, attachment, view, seen);
+  return [...renamed, ...compareSession(volume, attachment, session), ...compareMounts(volume, attachment, session, view)];
 }
 
 /** What initiators have of the volume that are not connected to it, under whatever host they are known. */

@@ -30,7 +30,23 @@ export function hostCondition(host: HostRecord, seen: Observation): Found | unde
   const missing = [...pools].filter(([, view]) => view === "not_imported").map(([name]) => name);
   if (missing.length > 0) return { reason: "POOL_NOT_IMPORTED", message: `not imported: ${missing.join(", ")}` };
   const short = target === undefined ? [] : shortPools(target);
-  return short.length > 0 ? { reason: "POOL_SHORT", message: short.join("; ") } : undefined;
+  if (short.length > 0) return { reason: "POOL_SHORT", message: short.join("; ") };
+  return nameCondition(host, seen);
+}
+
+/** LIO tells initiators apart by name only: one name is one machine, and the one that is on record. */
+function nameCondition({ id }: HostRecord, { initiators }: Observation): Found | undefined {
+  const view = initiators.get(id);
+  if (view === undefined || view.initiatorName === "") return undefined;
+  const { initiatorName: name, statedName } = view;
+  if (statedName !== "" && statedName !== name) {
+    const remedy = "Correct the record with UpdateHost (initiator_iqn), or the name in /etc/iscsi/initiatorname.iscsi and restart iscsid";
+    return { reason: "INITIATOR_NAME_DIFFERS", message: `recorded as ${statedName}, and the machine calls itself ${name}. ${remedy}` };
+  }
+  const all = [...initiators].filter(([, other]) => other.initiatorName === name).map(([host]) => `hosts/${host}`);
+  if (all.length === 1) return undefined;
+  const remedy = "If they are one machine, delete one of the hosts; else give each machine a name of its own (iscsi-iname) and restart iscsid";
+  return { reason: "INITIATOR_NAME_SHARED", message: `${all.sort().join(" and ")} have the same initiator name ${name}. ${remedy}` };
 }
 
 const failureReasons = {

@@ -30,6 +30,8 @@ export interface InitiatorView {
   readonly records: ReadonlySet<string>;
   /** The name it logs in with; empty when it has none. */
   readonly initiatorName: string;
+  /** The name that the host's record gives it; empty when that is left to the machine. */
+  readonly statedName: string;
   /** Sizes of filesystems by device number, where they were read: only a look at one volume does. */
   readonly filesystemBytes: ReadonlyMap<string, bigint>;
 }

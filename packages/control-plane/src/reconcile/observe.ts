@@ -19,7 +19,7 @@ export async function observeHosts(deps: ObserveDeps, hosts: readonly HostRecord
       host.roles.map((role) =>
         role === "target"
           ? seen.target(host.id, (look) => observeTarget(deps.machines.of(host), host, look))
-          : seen.initiator(host.id, (look) => observeInitiator(deps.machines.of(host), look)),
+          : seen.initiator(host.id, (look) => observeInitiator(deps.machines.of(host), host, look)),
       ),
     ),
   );
@@ -42,7 +42,12 @@ export async function observeVolume(
       const host = await deps.hosts.get(volume.hostId);
       return observeExport(deps.machines.of(host), volume, host.portals, look);
     }),
-    ...[...new Set(initiators)].map((id) => seen.initiator(id, async (look) => observeSession(await deps.machines.get(id), volume, id, look))),
+    ...[...new Set(initiators)].map((id) =>
+      seen.initiator(id, async (look) => {
+        const host = await deps.hosts.get(id);
+        return observeSession(deps.machines.of(host), volume, host, look);
+      }),
+    ),
   ]);
   return seen;
 }
@@ -131,20 +136,20 @@ async function observeExport(
   };
 }
 
-async function observeInitiator({ iscsi, mounts }: Machine, { signal, heard }: Look): Promise<InitiatorView> {
+async function observeInitiator({ iscsi, mounts }: Machine, host: HostRecord, { signal, heard }: Look): Promise<InitiatorView> {
   const [sessions, list, records, initiatorName] = await Promise.all([
     iscsi.listSessions({ signal }),
     heard(mounts.list({ signal })),
     iscsi.listRecordedTargets({ signal }),
     nameOf(() => iscsi.initiatorName({ signal })),
   ]);
-  return viewOf({ sessions, mounts: list, records, initiatorName });
+  return viewOf({ sessions, mounts: list, records, initiatorName }, host);
 }
 
 async function observeSession(
   { iscsi, mounts, filesystems }: Machine,
   volume: VolumeRecord,
-  host: HostId,
+  host: HostRecord,
   { signal, heard }: Look,
 ): Promise<InitiatorView> {
   const [session, list, records, initiatorName] = await Promise.all([
@@ -153,14 +158,14 @@ async function observeSession(
     iscsi.listRecordedTargets({ signal }),
     nameOf(() => iscsi.initiatorName({ signal })),
   ]);
-  const attachment = volume.attachments.find(({ hostId }) => hostId === host);
+  const attachment = volume.attachments.find(({ hostId }) => hostId === host.id);
   const device = session?.state === "LOGGED_IN" ? session.devices.find(({ serial }) => serial === volume.handle) : undefined;
   const shown = list.some(({ target, majorMinor }) => target === attachment?.stagingPath && majorMinor === device?.majorMinor);
   const filesystemBytes = new Map<string, bigint>();
   if (device !== undefined && shown && volume.filesystem?.formatted === true) {
     filesystemBytes.set(device.majorMinor, await filesystems.sizeBytes(`/dev/${device.name}`, volume.filesystem.type, { signal }));
   }
-  return { ...viewOf({ sessions: session === undefined ? [] : [session], mounts: list, records, initiatorName }), filesystemBytes };
+  return { ...viewOf({ sessions: session === undefined ? [] : [session], mounts: list, records, initiatorName }, host), filesystemBytes };
 }
 
 interface Seen {
@@ -170,7 +175,7 @@ interface Seen {
   readonly initiatorName: string;
 }
 
-export function viewOf({ sessions, mounts, records, initiatorName }: Seen): InitiatorView {
+function viewOf({ sessions, mounts, records, initiatorName }: Seen, host: HostRecord): InitiatorView {
   const byPath = new Map<string, Mount[]>();
   for (const mount of mounts) {
     const at = byPath.get(mount.target) ?? [];
@@ -182,6 +187,7 @@ export function viewOf({ sessions, mounts, records, initiatorName }: Seen): Init
     mounts: byPath,
     records: new Set(records),
     initiatorName,
+    statedName: host.initiatorIqn,
     filesystemBytes: new Map(),
   };
 }

@@ -36,6 +36,7 @@ describe("what is done about one difference alone", () => {
     PORTAL_OUTDATED: [atTarget("PORTAL_OUTDATED"), "restore-export"],
     INITIATOR_SHUT_OUT: [atTarget("INITIATOR_SHUT_OUT"), "restore-export"],
     WRITE_PROTECTION_WRONG: [atTarget("WRITE_PROTECTION_WRONG"), "restore-export"],
+    INITIATOR_RENAMED: [{ ...atInitiator("INITIATOR_RENAMED"), renamed: { wait: "its session works" } }, "left: its session works"],
     INITIATOR_UNEXPECTED: [atTarget("INITIATOR_UNEXPECTED", { initiatorIqn: "iqn.a" }), "shut-out iqn.a"],
     SESSION_MISSING: [atInitiator("SESSION_MISSING"), "restore-session hst_take"],
     SESSION_DOWN: [atInitiator("SESSION_DOWN"), "restore-session hst_take"],
@@ -59,6 +60,17 @@ it.each(differenceReasons)("nothing is done about %s while the record is older t
   const other = { ...(reason.startsWith("SESSION") ? atInitiator(reason) : atTarget(reason)), initiatorIqn: "iqn.a" };
   const all = outcome(planVolume(volume, [other, atTarget("RECORD_OUTDATED")]));
   expect(all).toEqual([expect.stringMatching(/^left: /), expect.stringMatching(/^left: /)]);
+});
+
+describe("an initiator whose name has changed", () => {
+  it("is let in under the new one by the repair of its session, whatever else is missing", () => {
+    const renamed = { ...atInitiator("INITIATOR_RENAMED"), renamed: { to: "iqn.new" } };
+    const actions = actionsOf(planVolume(volume, [renamed, atInitiator("SESSION_MISSING"), atInitiator("STAGING_MOUNT_MISSING")]));
+    expect(actions).toEqual([
+      { kind: "restore-session", hostId: "hst_take", renamedTo: "iqn.new" },
+      { kind: "restore-mounts", hostId: "hst_take" },
+    ]);
+  });
 });
 
 describe("the export at portals that the host no longer has", () => {

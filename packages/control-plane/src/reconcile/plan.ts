@@ -17,7 +17,8 @@ export type ActionKind = (typeof actionKinds)[number];
 export type Action =
   | { readonly kind: "shut-out"; readonly initiatorIqn: string }
   | { readonly kind: "restore-export" }
-  | { readonly kind: "restore-session"; readonly hostId: HostId }
+  /** `renamedTo`: the machine's name now, which is let in in place of the one it was connected with. */
+  | { readonly kind: "restore-session"; readonly hostId: HostId; readonly renamedTo?: string }
   | { readonly kind: "drop-portals"; readonly portals: readonly PortalRef[] }
   | { readonly kind: "finish-expansion"; readonly capacityBytes: bigint }
   | { readonly kind: "restore-mounts"; readonly hostId: HostId }
@@ -38,8 +39,9 @@ export function planVolume(volume: VolumeRecord, differences: readonly Differenc
   const isOutdated = differences.some(({ reason }) => reason === "RECORD_OUTDATED");
   const missing = (host: string): boolean =>
     differences.some((difference) => difference.host === host && unjudged.includes(difference.reason));
+  const renamed = new Map(differences.flatMap((one) => (one.renamed === undefined ? [] : [[one.host, one.renamed] as const])));
   return differences.map((difference) => {
-    const decision = decide(volume, difference);
+    const decision = underNewName(difference, decide(volume, difference), renamed.get(difference.host));
     if (typeof decision === "string") return { difference, why: decision };
     if (isOutdated) return { difference, why: "waits until it is decided what counts: the record is older than its hosts (RECORD_OUTDATED)" };
     if (blocked !== undefined && builds(decision)) {
@@ -77,6 +79,13 @@ export function actionKey(action: Action): string {
   }
 }
 
+/** A session that is missing because the name has changed is made under the new one, by one action, or has to wait as well. */
+function underNewName({ reason }: Difference, decision: Action | string, renamed: Difference["renamed"]): Action | string {
+  if (renamed === undefined || typeof decision === "string" || decision.kind !== "restore-session") return decision;
+  if ("to" in renamed) return { ...decision, renamedTo: renamed.to };
+  return reason === "SESSION_MISSING" || reason === "SESSION_DOWN" ? renamed.wait : decision;
+}
+
 /** At the target: there is nothing sound to build on. */
 const groundless: ReadonlySet<DifferenceReason> = new Set([
   "HOST_UNREACHABLE",
@@ -98,7 +107,7 @@ function builds({ kind }: Action): boolean {
   return kind !== "shut-out" && kind !== "clean-initiator";
 }
 
-function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn, oldPortals }: Difference): Action | string {
+function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn, oldPortals, renamed }: Difference): Action | string {
   const hostId = parseHostId(host.slice("hosts/".length));
   switch (reason) {
     case "HOST_UNREACHABLE":
@@ -140,6 +149,8 @@ function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn, o
       if (oldPortals === undefined) return { kind: "restore-export" };
       if (!oldPortals.used) return { kind: "drop-portals", portals: oldPortals.portals };
       return "a session that works is left alone: it moves when it is connected again, or when it is down";
+    case "INITIATOR_RENAMED":
+      return renamed !== undefined && "wait" in renamed ? renamed.wait : { kind: "restore-session", hostId };
     case "INITIATOR_UNEXPECTED":
       return { kind: "shut-out", initiatorIqn: initiatorIqn ?? "" };
     case "SESSION_MISSING":

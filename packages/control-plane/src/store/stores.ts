@@ -82,7 +82,7 @@ export interface VolumeStore {
   updateAttachment(
     volume: VolumeId,
     host: HostId,
-    change: Partial<Pick<AttachmentRecord, "state" | "device" | "stagingPath" | "readOnly" | "targetPaths" | "readOnlyPaths">>,
+    change: Partial<Pick<AttachmentRecord, "initiatorIqn" | "state" | "device" | "stagingPath" | "readOnly" | "targetPaths" | "readOnlyPaths">>,
   ): Promise<void>;
   /** Absent is success. */
   removeAttachment(volume: VolumeId, host: HostId): Promise<void>;
@@ -90,6 +90,8 @@ export interface VolumeStore {
   namesOn(host: HostId, limit: number): Promise<{ readonly volumes: readonly VolumeId[]; readonly attached: readonly VolumeId[] }>;
   /** How many volumes (any state) have their zvol on the host, and how many attachments it has. */
   countOn(host: HostId): Promise<{ readonly volumes: number; readonly attachments: number }>;
+  /** Under which names the host has been connected to volumes. */
+  initiatorNamesOn(host: HostId): Promise<readonly string[]>;
   /** By host and parent dataset; the volumes in `except` are not counted. Costs the same however many volumes there are. */
   commitments(except: readonly VolumeId[]): Promise<readonly Commitment[]>;
   countByStatus(): Promise<Readonly<Record<string, number>>>;

@@ -144,7 +144,7 @@ export class SqlVolumeStore implements VolumeStore {
   async updateAttachment(
     volumeId: VolumeId,
     hostId: HostId,
-    change: Partial<Pick<AttachmentRecord, "state" | "device" | "stagingPath" | "readOnly" | "targetPaths" | "readOnlyPaths">>,
+    change: Partial<Pick<AttachmentRecord, "initiatorIqn" | "state" | "device" | "stagingPath" | "readOnly" | "targetPaths" | "readOnlyPaths">>,
   ): Promise<void> {
     await this.#database.write(async (manager) => {
       const volume = (await this.#load(manager, volumeId)) ?? raise(volumeNotFound(volumeId));
@@ -191,6 +191,11 @@ export class SqlVolumeStore implements VolumeStore {
       [host, host],
     );
     return counts ?? { volumes: 0, attachments: 0 };
+  }
+
+  async initiatorNamesOn(host: HostId): Promise<readonly string[]> {
+    const rows = await this.#database.read<{ name: string }>("select distinct initiator_iqn as name from attachments where host_id = ? order by 1", [host]);
+    return rows.map(({ name }) => name);
   }
 
   commitments(except: readonly VolumeId[]): Promise<readonly Commitment[]> {

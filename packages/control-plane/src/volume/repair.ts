@@ -5,7 +5,7 @@ import type { Answer } from "./answer.ts";
 import type { BeginWorkflow, RequestDeps } from "./volume-requests.ts";
 
 /** What is there is enough: the volume is as a larger call left it, or the pool has grown beneath it. */
-const harmless: ReadonlySet<string> = new Set(["ZVOL_LARGER", "FILESYSTEM_READ_ONLY", "TARGET_UNEXPECTED", "PORTAL_OUTDATED"]);
+const harmless: ReadonlySet<string> = new Set(["ZVOL_LARGER", "FILESYSTEM_READ_ONLY", "TARGET_UNEXPECTED", "PORTAL_OUTDATED", "INITIATOR_RENAMED"]);
 
 /**
  * A call asked for what the record says is so, and a host says otherwise, as after its reboot. The hosts in `scope` are brought

@@ -21,3 +21,9 @@ export function requireAttachment(volume: VolumeRecord, hostId: HostId): Attachm
     hint: "Call ConnectVolume for this host first.",
   });
 }
+
+/** A filesystem whose writer is cut off while it has it mounted may have something to recover. */
+export async function markCutOff({ volumes }: Pick<WorkflowDeps, "volumes">, { id, filesystem, attachments }: VolumeRecord, host: HostId): Promise<void> {
+  const cutOff = attachments.some(({ hostId, stagingPath, readOnly }) => hostId === host && stagingPath !== "" && !readOnly);
+  if (cutOff && filesystem !== undefined) await volumes.update(id, { filesystem: { ...filesystem, unclean: true } });
+}

@@ -1,6 +1,7 @@
 import { parseIqn } from "@zfsilo/host";
 import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
+import { markCutOff } from "./attachment.ts";
 import { logOutInitiator } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
@@ -47,8 +48,6 @@ async function shutOut(c: DisconnectVolumeContext, { deps, signal }: Io): Promis
 }
 
 async function forgetAttachment(c: DisconnectVolumeContext, { deps }: Io): Promise<undefined> {
-  const { filesystem, attachments } = await deps.volumes.get(c.volumeId);
-  const cutOff = attachments.some(({ hostId, stagingPath, readOnly }) => hostId === c.hostId && stagingPath !== "" && !readOnly);
-  if (cutOff && filesystem !== undefined) await deps.volumes.update(c.volumeId, { filesystem: { ...filesystem, unclean: true } });
+  await markCutOff(deps, await deps.volumes.get(c.volumeId), c.hostId);
   await deps.volumes.removeAttachment(c.volumeId, c.hostId);
 }

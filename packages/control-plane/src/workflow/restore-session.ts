@@ -3,19 +3,39 @@ import { forward } from "@zfsilo/try";
 import { z } from "zod";
 import type { Machine } from "../machines/machines.ts";
 import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
-import { findAttachment } from "./attachment.ts";
+import { findAttachment, markCutOff } from "./attachment.ts";
 import { allowInitiator, findDevice, logInInitiator } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { isAmong, portalsToTry } from "./portals.ts";
 
-const context = z.object({ volumeId, hostId, device: z.string().optional() });
+const context = z.object({
+  volumeId,
+  hostId,
+  device: z.string().optional(),
+  /** The machine has another name than when it was connected, and nothing of the old one is left. */
+  renamedTo: z.string().optional(),
+});
 
 /**
  * Logs an initiator in again that is recorded as connected and lost its session, as after its reboot. A session that is
  * there and down is given time to come back, which it does by itself once its target is back: what is mounted lives on.
  */
 export const restoreSession = forward<z.infer<typeof context>, WorkflowDeps>("volume.restore-session", context, [
+  {
+    name: "follow new name",
+    async do({ volumeId, hostId, renamedTo }, { deps, signal }) {
+      if (renamedTo === undefined) return undefined;
+      const { volume, attachment } = await findAttachment(deps, volumeId, hostId);
+      if (attachment.initiatorIqn === renamedTo) return undefined;
+      const { lio } = await deps.machines.get(volume.hostId);
+      // The old name is fenced off before the new one is on record: whoever still has it can write no more.
+      await lio.removeInitiator(parseIqn(volume.targetName), parseIqn(attachment.initiatorIqn), { signal });
+      await markCutOff(deps, volume, hostId);
+      await deps.volumes.updateAttachment(volumeId, hostId, { initiatorIqn: renamedTo });
+      return undefined;
+    },
+  },
   {
     name: "let initiator in",
     async do(c, { deps, signal }) {
@@ -51,7 +71,8 @@ export const restoreSession = forward<z.infer<typeof context>, WorkflowDeps>("vo
 
 /**
  * One that does not come back may hold what nobody accepts any more: it is replaced, unless something is mounted of it. One at a
- * portal that its host no longer has can never come back: it is given up also under a mount, which then is mounted anew.
+ * portal that its host no longer has, or under a name that was fenced off, can never come back: it is given up also under a mount,
+ * which then is mounted anew.
  */
 async function recoverSession(
   machine: Machine,
@@ -63,8 +84,9 @@ async function recoverSession(
   const target = parseIqn(volume.targetName);
   const session = await iscsi.findSession({ target }, { signal });
   if (session !== undefined && session.state !== "LOGGED_IN") {
-    const { portal } = session;
-    if (portal !== undefined && !isAmong(volume.portals, portal)) await iscsi.abandonSession({ target }, { signal });
+    const { portal, initiatorName } = session;
+    const isLost = initiatorName !== attachment.initiatorIqn || (portal !== undefined && !isAmong(volume.portals, portal));
+    if (isLost) await iscsi.abandonSession({ target }, { signal });
     else if (!(await comesBack(machine, { target, portal: portal ?? portalsToTry(volume)[0] }, signal))) await iscsi.logout({ target }, { signal });
   }
   await logInInitiator(machine, volume, attachment, signal, session?.portal);

@@ -47,7 +47,7 @@ describe("a portal that is added", () => {
     await listenAt(old, other);
     const { found, volume } = await sync();
     expect(found).toMatchObject([
-      { reason: "PORTAL_OUTDATED", expected: `exported at ${old}:3260, ${other}:3260`, observed: `at ${old}:3260`, outcome: "DIFFERENCE_OUTCOME_REPAIRED" },
+      { reason: "PORTAL_OUTDATED", expected: `exported at ${old}:3260, ${other}:3260`, observed: `at ${old}:3260, and the host listens at ${old}:3260, ${other}:3260`, outcome: "DIFFERENCE_OUTCOME_REPAIRED" },
     ]);
     expect(portalsOf(volume)).toEqual([old, other]);
     expect(JSON.stringify(machine("give")["targets"])).toContain(`${other}:3260`);
@@ -79,7 +79,7 @@ describe("a portal that is replaced", () => {
     await listenAt(other);
     await sync();
     const { found, volume } = await sync();
-    expect(found).toMatchObject([{ reason: "PORTAL_OUTDATED", observed: `also at ${old}:3260, which hosts/take may use`, outcome: "DIFFERENCE_OUTCOME_LEFT" }]);
+    expect(found).toMatchObject([{ reason: "PORTAL_OUTDATED", observed: `also at ${old}:3260, which hosts/take may use, and the host listens at ${other}:3260`, outcome: "DIFFERENCE_OUTCOME_LEFT" }]);
     expect(volume["condition"]).toMatchObject({ abnormal: true, reason: "PORTAL_OUTDATED" });
     expect(machine("take")).toEqual(before);
     // Calls go on meanwhile; a volume that is moved away and back is there by the new one alone.
@@ -162,6 +162,108 @@ describe("several portals", () => {
     service.plane.world.faults.add({ host: "take", match: { argvIncludes: ["--login"] }, times: Infinity, effect: { kind: "fail", exitCode: 24, stderr: "authorization failure" } });
     await expect(volumeCall("ConnectVolume", { host: "hosts/take" })).rejects.toThrow("permission_denied");
     expect(logins()).toBe(1);
+  });
+});
+
+const renameTake = (to: string): void => { service.plane.world.setInitiatorName("take", to); };
+const anew = "iqn.2026-11.example:anew";
+const was = "iqn.2026-01.io.zfsilo.sim:take";
+
+describe("an initiator that comes back with another name", () => {
+  it("is let in under it once the old one is fenced off, and has its session and mounts again", async () => {
+    await service.volume("one", "mounted");
+    renameTake(anew);
+    service.plane.world.powerCycle("take");
+    const { found, volume } = await sync();
+    expect(found[0]).toMatchObject({ reason: "INITIATOR_RENAMED", observed: `${anew}, and it was ${was} when it was connected` });
+    expect(short(found)).toEqual([
+      "INITIATOR_RENAMED REPAIRED",
+      "SESSION_MISSING REPAIRED",
+      "STAGING_MOUNT_MISSING REPAIRED",
+      "TARGET_MOUNT_MISSING REPAIRED",
+    ]);
+    expect(volume["attachments"]).toMatchObject([{ initiatorIqn: anew }]);
+    expect(JSON.stringify(machine("give")["targets"])).not.toContain(was);
+    expect((await sync()).found).toEqual([]);
+  });
+
+  it("is brought back by ConnectVolume and StageVolume asked again, too", async () => {
+    await service.volume("one", "staged");
+    renameTake(anew);
+    service.plane.world.powerCycle("take");
+    await volumeCall("ConnectVolume", { host: "hosts/take" });
+    await volumeCall("StageVolume", { host: "hosts/take", stagingPath: "/mnt/one" });
+    expect((await sync()).found).toEqual([]);
+  });
+
+  it("keeps a session that works under the old one, and is told by SyncVolume and CheckHost", async () => {
+    await service.volume("one", "mounted");
+    renameTake(anew);
+    const before = service.plane.world.snapshot();
+    const { found, volume } = await sync();
+    expect(found).toMatchObject([{ reason: "INITIATOR_RENAMED", outcome: "DIFFERENCE_OUTCOME_LEFT", explanation: expect.stringContaining("works") as string }]);
+    expect(volume["condition"]).toMatchObject({ reason: "INITIATOR_RENAMED" });
+    expect(service.plane.world.snapshot()).toEqual(before);
+    const { checks } = await service.call("HostService/CheckHost", { name: "hosts/take" });
+    expect((checks as Json[]).find(({ name }) => name === "initiator.name")).toMatchObject({
+      state: "CHECK_STATE_WARNING",
+      observed: `${anew}; volumes were connected as ${was}`,
+    });
+    await volumeCall("MountVolume", { host: "hosts/take", targetPath: "/srv/two" });
+  });
+
+  it("waits while another machine is logged in under the old one", async () => {
+    const handle = await service.volume("one", "connected");
+    const { world } = service.plane;
+    const [take, third] = [world.executor("take"), world.executor("other")];
+    const options = { signal: new AbortController().signal };
+    // The disk of the old machine lives on in another one, with its name and its records.
+    const path = `/etc/iscsi/nodes/iqn.2026-01.io.zfsilo:${handle}`;
+    const record = `${path}/${old},3260,1/default`;
+    const [kept] = await take.files([{ op: "read", path: record }], options);
+    renameTake(anew);
+    world.powerCycle("take");
+    world.setInitiatorName("other", was);
+    await third.files([{ op: "mkdir", path }, { op: "mkdir", path: `${path}/${old},3260,1` }, { op: "write", path: record, content: kept?.text ?? "", create: { mode: 0o600 } }], options);
+    await third.run(["iscsiadm", "-m", "node", "-T", `iqn.2026-01.io.zfsilo:${handle}`, "-p", `${old}:3260`, "-I", "default", "--login"], options);
+    const { found } = await sync();
+    expect(short(found)).toEqual(["INITIATOR_RENAMED LEFT", "SESSION_MISSING LEFT"]);
+    expect(found[0]?.explanation).toContain("another machine is logged in under the old name");
+    expect(machine("other")["sessions"]).toHaveLength(1);
+    await volumeCall("DisconnectVolume", { host: "hosts/take", force: true });
+    await volumeCall("ConnectVolume", { host: "hosts/take" });
+    expect((await sync()).found.map(({ reason }) => reason)).not.toContain("INITIATOR_RENAMED");
+  });
+
+  it("is refused while the host's record says another, which is a condition of the host", async () => {
+    await service.volume("one", "connected");
+    await service.call("HostService/UpdateHost", { host: { name: "hosts/take", initiatorIqn: was }, updateMask: "initiatorIqn" });
+    renameTake(anew);
+    service.plane.world.powerCycle("take");
+    await service.call("VolumeService/SyncVolumes", {});
+    expect(((await service.call("HostService/GetHost", { name: "hosts/take" }))["host"] as Json)["condition"]).toMatchObject({
+      reason: "INITIATOR_NAME_DIFFERS",
+      message: expect.stringMatching(new RegExp(`recorded as ${was}.*calls itself ${anew}`)) as string,
+    });
+    expect(short((await sync()).found)).toEqual(["INITIATOR_RENAMED LEFT", "SESSION_MISSING LEFT"]);
+    await service.call("HostService/UpdateHost", { host: { name: "hosts/take", initiatorIqn: anew }, updateMask: "initiatorIqn" });
+    await service.call("VolumeService/SyncVolumes", {});
+    expect((await sync()).found).toEqual([]);
+    expect(((await service.call("HostService/GetHost", { name: "hosts/take" }))["host"] as Json)["condition"]).toBeUndefined();
+  });
+});
+
+describe("two hosts with one initiator name", () => {
+  it("both have a condition that names both", async () => {
+    renameTake(anew);
+    service.plane.world.setInitiatorName("other", anew);
+    await service.call("VolumeService/SyncVolumes", {});
+    for (const name of ["hosts/take", "hosts/other"]) {
+      expect(((await service.call("HostService/GetHost", { name }))["host"] as Json)["condition"]).toMatchObject({
+        reason: "INITIATOR_NAME_SHARED",
+        message: expect.stringContaining(`hosts/other and hosts/take have the same initiator name ${anew}`) as string,
+      });
+    }
   });
 });
 

@@ -55,6 +55,8 @@ const step: fc.Arbitrary<WalkStep> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ kind: oneOf("call"), volume, call, trouble }) },
   { weight: 3, arbitrary: fc.record({ kind: oneOf("together"), volume, calls: fc.tuple(call, call) }) },
   { weight: 1, arbitrary: fc.record({ kind: oneOf("power-cut"), host: machine }) },
+  { weight: 1, arbitrary: fc.record({ kind: oneOf("renamed"), host, nth: fc.nat(9) }) },
+  { weight: 1, arbitrary: fc.record({ kind: oneOf("moved"), nth: fc.nat(9) }) },
 );
 
 export const walks: fc.Arbitrary<WalkStep[]> = fc.array(step, { minLength: 5, maxLength: 30, size: "max" });

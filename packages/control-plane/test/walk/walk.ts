@@ -16,7 +16,10 @@ import { refused, Walker, type MachineName, type Terrain, type Trouble } from ".
 export type WalkStep =
   | { readonly kind: "call"; readonly volume: WalkVolume; readonly call: Call; readonly trouble: Trouble }
   | { readonly kind: "together"; readonly volume: WalkVolume; readonly calls: readonly [Call, Call] }
-  | { readonly kind: "power-cut"; readonly host: MachineName };
+  | { readonly kind: "power-cut"; readonly host: MachineName }
+  /** An initiator that is installed anew, and a storage host that gets another address in place of the one it had. */
+  | { readonly kind: "renamed"; readonly host: MachineName; readonly nth: number }
+  | { readonly kind: "moved"; readonly nth: number };
 
 export const grownBytes = capacityBytes + (512n << 20n);
 
@@ -45,6 +48,16 @@ async function take(walker: Walker<VolumeCall, Models>, world: World, step: Walk
     }
     case "power-cut":
       world.sim.powerCycle(step.host);
+      return;
+    case "renamed":
+      world.sim.setInitiatorName(step.host, `iqn.2026-11.example:${step.host.slice("hst_".length)}${step.nth}`);
+      world.sim.powerCycle(step.host);
+      return;
+    case "moved": {
+      const address = `192.0.2.${100 + step.nth}`;
+      await world.now.stores.hosts.update(parseHostId("hst_give"), { portals: [{ address, port: 3260 }] });
+      world.sim.setAddresses("hst_give", [address]);
+    }
   }
 }
 

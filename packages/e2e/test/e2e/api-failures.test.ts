@@ -96,3 +96,38 @@ it("a dead initiator is fenced off, another has the volume, and what it does whe
   });
   await takeDown(name, [give]);
 });
+
+it("a mounted volume follows its host to another address, the old one being taken away under it", async () => {
+  const { machines, system } = world;
+  const [old, present] = [{ address: "10.9.0.2", port: 3260 }, { address: "10.9.0.22", port: 3260 }];
+  const listenAt = (...portals: (typeof old)[]) => system.hosts.updateHost({ host: { name: give, portals }, updateMask: { paths: ["portals"] } });
+  const conditionOf = async (name: string) => (await system.volumes.getVolume({ name })).volume?.condition?.reason;
+  const device = (await output(machines.give, "ip", "-o", "-4", "addr", "show", "to", old.address)).split(/\s+/)[1]!;
+  const address = (does: "add" | "del", { address: ip }: typeof old) => output(machines.give, "ip", "addr", does, `${ip}/24`, "dev", device);
+
+  const name = await create("moved", VolumeMode.FILESYSTEM);
+  await connect(name);
+  await system.volumes.stageVolume({ name, host: take, stagingPath: "/mnt/stage" });
+  await output(machines.take, "sh", "-ec", "echo kept > /mnt/stage/file && sync /mnt/stage/file");
+  // As promoted, so that it outlives the address that was first on the interface.
+  await output(machines.give, "sysctl", "-qw", `net.ipv4.conf.${device}.promote_secondaries=1`);
+  await address("add", present);
+  await listenAt(present, old);
+  await until("it is exported at both", async () => (await conditionOf(name)) === undefined && (await isWhole(name)));
+  await listenAt(present);
+  await until("it says that its session is at the old one", async () => (await conditionOf(name)) === "PORTAL_OUTDATED");
+  expect(await output(machines.take, "cat", "/mnt/stage/file")).toContain("kept");
+
+  await address("del", old);
+  await until("it is whole at the new one", () => isWhole(name));
+  expect(await output(machines.take, "cat", "/mnt/stage/file")).toContain("kept");
+  const sessions = await output(machines.take, "iscsiadm", "-m", "session");
+  expect(sessions).toContain(present.address);
+  expect(sessions).not.toContain(`${old.address}:`);
+
+  await address("add", old);
+  await listenAt(old);
+  await system.volumes.unstageVolume({ name, host: take });
+  await takeDown(name);
+  await address("del", present);
+});
