@@ -57,6 +57,13 @@ describe("reasons of our own", () => {
     expect(mapped.rawMessage).not.toContain("secret");
   });
 
+  it("gives back no long word of a caller's, and no long text", () => {
+    const mapped = toCsiError(new StorageError("not_found", `nothing at /${"x".repeat(5000)} there`));
+    expect(mapped.rawMessage).toBe(`nothing at /${"x".repeat(255)}… there`);
+    expect(mapped.code).toBe(Code.NotFound);
+    expect(Buffer.byteLength(toCsiError(new StorageError("busy", "held ".repeat(2000))).rawMessage)).toBeLessThanOrEqual(2048);
+  });
+
   it("keeps OUT_OF_RANGE", () => {
     expect(toCsiError(outOfRange("too much")).code).toBe(Code.OutOfRange);
   });

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { shortened, StorageError, type Reason } from "@zfsilo/lib";
+import { shortened, StorageError, withShortWords, type Reason } from "@zfsilo/lib";
 import { controlPlaneError } from "./control-plane-error.ts";
 
 /** Our own refusals in CSI's codes (spec, "Error Scheme"). */
@@ -53,7 +53,7 @@ export function outOfRange(message: string): ConnectError {
 
 export function toCsiError(error: unknown): ConnectError {
   const mapped = mapError(error);
-  const message = shortened(mapped.rawMessage, maxMessageBytes);
+  const message = shortened(withShortWords(mapped.rawMessage), maxMessageBytes);
   return message === mapped.rawMessage ? mapped : new ConnectError(message, mapped.code, undefined, undefined, mapped.cause);
 }
 

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema, HelpSchema } from "@zfsilo/api";
-import { shortened, StorageError, type Reason } from "@zfsilo/lib";
+import { shortened, StorageError, withShortWords, type Reason } from "@zfsilo/lib";
 
 const connectCode = {
   invalid_argument: Code.InvalidArgument,
@@ -19,8 +19,6 @@ const connectCode = {
   internal: Code.Internal,
 } as const satisfies Record<Reason, Code>;
 
-/** Words that callers gave come back in errors no longer than this. */
-const maxWord = 256;
 /** The most of a message and of a hint: both travel in HTTP/2 trailers, the message twice. */
 const maxMessageBytes = 2048;
 const maxHintBytes = 1024;
@@ -63,10 +61,7 @@ function fromConnect(error: ConnectError): ConnectError {
 }
 
 function shorten(text: string): string {
-  return shortened(
-    text.replaceAll(/\S{257,}/g, (word) => `${word.slice(0, maxWord)}…`),
-    maxMessageBytes,
-  );
+  return shortened(withShortWords(text), maxMessageBytes);
 }
 
 /** `details.reason` names the failure more exactly than the error's reason, which is one of a few words. */

@@ -14,10 +14,10 @@ async function snapshot(id: string, volume: string, consistency: Consistency = C
   return `snapshots/${id}`;
 }
 
-async function clone(id: string, from: string, copyMode: CopyMode = CopyMode.CLONE): Promise<string> {
+async function clone(id: string, from: string, copyMode: CopyMode = CopyMode.CLONE, mode: VolumeMode = VolumeMode.UNSPECIFIED): Promise<string> {
   await world.system.volumes.createVolume({
     volumeId: id,
-    volume: { sparse: true, source: { source: { case: "snapshot", value: from }, copyMode } },
+    volume: { sparse: true, mode, source: { source: { case: "snapshot", value: from }, copyMode } },
   });
   return `volumes/${id}`;
 }
@@ -84,6 +84,13 @@ it("an xfs clone is mounted beside its origin, and a full copy beside both", asy
     expect(await sha(`/mnt/copy${index}/data`)).toBe(written);
   }
   expect(await sha("/mnt/origin/data")).not.toBe(written);
+  // For backup software: the filesystem's disk as it is.
+  const raw = await clone("xfs-raw", from, CopyMode.CLONE, VolumeMode.BLOCK);
+  await connect(raw);
+  await stage(raw, "/mnt/raw");
+  expect(await onTake("head -c 4 /mnt/raw")).toBe("XFSB");
+  await unstage(raw);
+  await takeDown(raw);
   for (const copy of copies) {
     expect((await world.system.volumes.syncVolume({ name: copy })).differences).toEqual([]);
     await unstage(copy);
