@@ -1,4 +1,4 @@
-import { CommandError, LocalExecutor, missingProgramHint, systemPath, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult, type PipeOptions, type PipeResult, type RunOptions, type RunResult, type StreamOptions } from "@zfsilo/command";
+import { CommandError, LocalExecutor, missingProgramHint, systemPath, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult, type PipeOptions, type PipeResult, type RunOptions, type RunResult, type Sequence, type SequencedCommand, type StreamOptions } from "@zfsilo/command";
 import { access, constants } from "node:fs/promises";
 
 /**
@@ -49,6 +49,11 @@ class PlacedExecutor implements Executor {
 
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
     return await this.#inner.run(await this.#within(argv), options);
+  }
+
+  async sequence([first, ...others]: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    const placed = async ({ argv, ...gate }: SequencedCommand): Promise<SequencedCommand> => ({ argv: await this.#within(argv), ...gate });
+    return await this.#inner.sequence([await placed(first), ...(await Promise.all(others.map(placed)))], options);
   }
 
   async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {

@@ -6,10 +6,12 @@ import {
   type CommandRequest,
   type FileBatchRequest,
   type PipeRequest,
+  type SequencedCommand as SequencedMessage,
+  type SequenceRequest,
   type ServeRequest,
   type StreamRequest,
 } from "@zfsilo/api";
-import { CommandError, FileOperationError, fileOperationFromMessage, fileResultToMessage, StreamExitError, type Argv, type Executor } from "@zfsilo/command";
+import { CommandError, FileOperationError, fileOperationFromMessage, fileResultToMessage, StreamExitError, type Argv, type Executor, type SequencedCommand } from "@zfsilo/command";
 import { errorChain, reasonOf, StorageError, type AsyncQueue, type Logger } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Credit } from "./credit.ts";
@@ -60,6 +62,20 @@ export class Requests {
       this.#sendOutput(request.id, OutputStream.STDOUT, stdout);
       this.#sendOutput(request.id, OutputStream.STDERR, stderr);
       this.#send({ case: "exit", value: { id: request.id, exitCode } });
+    });
+  }
+
+  sequence({ id, commands, stdin, timeoutMs, maxOutputBytes: most }: SequenceRequest): void {
+    this.#begin(id, async (signal) => {
+      const [first, ...others] = commands.map(sequencedFrom);
+      if (first === undefined) throw new StorageError("invalid_argument", "run a sequence: it has no command");
+      const limits = { timeoutMs: bounded(timeoutMs, maxTimeoutMs), maxOutputBytes: bounded(most, maxOutputBytes) };
+      const results = await this.#options.executor.sequence([first, ...others], { signal, stdin, ...limits });
+      for (const [index, { exitCode, stdout, stderr }] of results.entries()) {
+        this.#sendOutput(id, OutputStream.STDOUT, stdout);
+        this.#sendOutput(id, OutputStream.STDERR, stderr);
+        this.#send({ case: "sequenceExit", value: { id, exitCode, last: index === results.length - 1 } });
+      }
     });
   }
 
@@ -182,6 +198,11 @@ export class Requests {
 function argvOf([program, ...args]: readonly string[]): Argv {
   if (program === undefined) throw new StorageError("invalid_argument", "run a command: it has no program");
   return [program, ...args];
+}
+
+function sequencedFrom({ argv, equals, without }: SequencedMessage): SequencedCommand {
+  if (equals !== undefined) return { argv: argvOf(argv), gate: { equals } };
+  return { argv: argvOf(argv), ...(without.length > 0 && { gate: { without } }) };
 }
 
 /** At least one piece, if only an empty one. */

@@ -42,7 +42,7 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
   const pulse = new Pulse(outbox, cut);
   let ended: Error = new Error("the control plane ended the stream");
   try {
-    outbox.push(create(ServeRequestSchema, { message: { case: "hello", value: options.hello } }));
+    outbox.push(create(ServeRequestSchema, { message: { case: "hello", value: { ...options.hello, runsSequences: true } } }));
     const headers = { authorization: `Bearer ${options.credential}` };
     for await (const { message } of options.client.serve(outbox, { headers, signal: cut.signal })) {
       pulse.heard();
@@ -65,6 +65,9 @@ export async function serve(options: ServeOptions, signal: AbortSignal): Promise
           break;
         case "pipe":
           requests.pipe(message.value);
+          break;
+        case "sequence":
+          requests.sequence(message.value);
           break;
         case "credit":
           requests.credit(message.value.id, message.value.bytes);

@@ -3,7 +3,7 @@ import type { Reason } from "@zfsilo/lib";
 import { CommandError, type Outcome } from "./command-error.ts";
 import type { Argv, CallOptions } from "./executor.ts";
 
-const defaultTimeoutMs = 30_000;
+export const defaultTimeoutMs = 30_000;
 
 interface End {
   readonly reason: Reason;

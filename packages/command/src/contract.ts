@@ -1,6 +1,7 @@
 import type { Executor } from "./executor.ts";
 import { fileContract } from "./contract-files.ts";
 import { processContract } from "./contract-process.ts";
+import { posixWords, sequenceContract, sequenceProcessContract, type SequenceWords } from "./contract-sequence.ts";
 import { streamContract } from "./contract-stream.ts";
 
 /** An executor under test and a directory of its host that is empty, writable and ours. */
@@ -18,13 +19,15 @@ export interface ContractOptions {
   readonly runs?: number;
 }
 
-export { fileContract, processContract, streamContract };
+export { fileContract, processContract, sequenceContract, streamContract, type SequenceWords };
 
 /**
  * What every Executor promises, as vitest cases. The process part needs a POSIX userland (sh, printf, cat, sleep) on the
- * host; an executor without one, such as a simulated host, takes the file part alone.
+ * host; an executor without one, such as a simulated host, takes the file part, and that of sequences with words of its own.
  */
 export function executorContract(options: ContractOptions): void {
   processContract(options);
+  sequenceContract(options, posixWords);
+  sequenceProcessContract(options);
   fileContract(options);
 }

@@ -43,6 +43,17 @@ export interface PipeResult {
   readonly stderr: string;
 }
 
+/** What a command of a sequence must print, exactly or not at all, for the next one to run. Its output is text. */
+export type Gate = { readonly equals: string } | { readonly without: readonly string[] };
+
+export interface SequencedCommand {
+  readonly argv: Argv;
+  /** Judged on the host, on standard output. An exit other than 0 stops the sequence with or without it. */
+  readonly gate?: Gate;
+}
+
+export type Sequence = readonly [SequencedCommand, ...SequencedCommand[]];
+
 /** POSIX error names as Node spells them (`EEXIST`), and `E512` for the kernel-internal ERESTARTSYS that LIO leaks. */
 export type Errno = string;
 
@@ -103,6 +114,15 @@ export interface Executor {
    * large, or the connection lost (then `outcome` tells whether it may have taken effect).
    */
   run(argv: Argv, options: RunOptions): Promise<RunResult>;
+
+  /**
+   * Runs commands one after the other in one round trip, up to the first that exits with another code than 0 or does not
+   * pass its gate, and resolves with the results of those that ran. So a command can be read back, or depend on what the one
+   * before it found, without the way back and forth between them. `stdin` is the first one's, the others have none;
+   * `timeoutMs` and `maxOutputBytes` are for all of them together. What throws in `run` throws here, and no result is
+   * known then: `not_started` says that none began.
+   */
+  sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]>;
 
   /**
    * Runs two programs on the host with the standard output of the first as the standard input of the second, and resolves

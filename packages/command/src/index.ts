@@ -9,6 +9,7 @@ export { LocalExecutor } from "./local.ts";
 export { parsePipeResult, pipeArgv, shownPipe } from "./pipe-script.ts";
 export { quoteArgument } from "./quote.ts";
 export * from "./recording.ts";
+export { checkSequence, inTurn, passes, sequenceError, shownSequence } from "./sequence.ts";
 export { Slots } from "./slots.ts";
 export { SshExecutor } from "./ssh.ts";
 export * from "./ssh-connection.ts";

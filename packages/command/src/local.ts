@@ -15,6 +15,7 @@ import type {
   PipeResult,
   RunOptions,
   RunResult,
+  Sequence,
   StreamOptions,
 } from "./executor.ts";
 import { batchArgv, checkFileOperations } from "./file-operations.ts";
@@ -22,6 +23,7 @@ import { performFileOperation } from "./local-files.ts";
 import { parsePipeResult, pipeArgv, pipeError, shownPipe, streamArgv } from "./pipe-script.ts";
 import { endProcessGroup } from "./process-group.ts";
 import { ProcessWatch } from "./process-watch.ts";
+import { inTurn } from "./sequence.ts";
 import { StreamWatch } from "./stream-watch.ts";
 import { systemPath } from "./system-path.ts";
 
@@ -44,6 +46,10 @@ export class LocalExecutor implements Executor {
     } finally {
       this.#calls.delete(limit);
     }
+  }
+
+  async sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    return await inTurn(this.host, commands, options, (argv, limits) => this.run(argv, limits));
   }
 
   async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {

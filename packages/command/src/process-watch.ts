@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import type { RunResult } from "./executor.ts";
 
-const defaultMaxOutputBytes = 1024 * 1024;
+export const defaultMaxOutputBytes = 1024 * 1024;
 
 /**
  * A process that has exited may leave a daemon behind that holds its output open (iscsiadm starts iscsid this way), so

@@ -9,20 +9,24 @@ export function quoteArgument(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
+/** Sets `p` to the file that `$1` names, as execvp would find it. Builtins only: no fork is spent on the search. */
+export const findProgram =
+  `case $1 in ''|-*) p=;; */*) p=$1;; *) p=; IFS=:; for d in $PATH; do ` +
+  `if [ -f "$d/$1" ] && [ -x "$d/$1" ]; then p=$d/$1; break; fi; done; unset IFS;; esac`;
+
 /**
  * The one place that makes a shell line: ssh has no other way to name a command (RFC 4254, 6.5). The arguments meet the
  * shell once, quoted, as its positional parameters; the rest is fixed text.
  *
  * It prints `zfsilo:PID` and becomes the program, so PID is the program's own, and its process group: sshd gives every
  * session without a terminal its own (session.c, do_exec_no_pty calls setsid). When there is no such program it prints
- * `zfsilo:-`; exit 127 alone could also come from the program. Builtins only: no fork is spent on the search.
+ * `zfsilo:-`; exit 127 alone could also come from the program.
  */
 export function remoteCommandLine(argv: Argv): string {
   return [
     `LC_ALL=C TZ=UTC PATH=${systemPath}; export LC_ALL TZ PATH`,
     `set -- ${argv.map(quoteArgument).join(" ")}`,
-    `case $1 in ''|-*) p=;; */*) p=$1;; *) p=; IFS=:; for d in $PATH; do ` +
-      `if [ -f "$d/$1" ] && [ -x "$d/$1" ]; then p=$d/$1; break; fi; done; unset IFS;; esac`,
+    findProgram,
     `if [ -f "$p" ] && [ -x "$p" ]; then echo ${startMarker}$$; exec "$@"; fi`,
     `echo ${startMarker}-; exit 127`,
   ].join("; ");

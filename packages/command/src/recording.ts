@@ -11,9 +11,11 @@ import type {
   PipeResult,
   RunOptions,
   RunResult,
+  Sequence,
   StreamOptions,
 } from "./executor.ts";
 import { shownPipe } from "./pipe-script.ts";
+import { shownSequence } from "./sequence.ts";
 
 /** A file operation as it may be shown: secret content is replaced, long content cut. */
 export type RecordedOperation = FileOperation;
@@ -23,7 +25,7 @@ export interface RecordedCall {
   readonly at: Date;
   readonly host: string;
   readonly durationMs: number;
-  /** A command, or two with a `|` between them, without standard input, which may hold a secret. */
+  /** A command, two with a `|` between them, or a sequence with `&&` between them, without standard input, which may hold a secret. */
   readonly argv?: Argv;
   /** Or a batch of file operations. */
   readonly operations?: readonly RecordedOperation[];
@@ -82,6 +84,14 @@ export class RecordingExecutor implements Executor {
 
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
     return await this.#record({ argv }, () => this.#inner.run(argv, options), describeExit);
+  }
+
+  /** Its exit is that of the last one that ran. */
+  async sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    return await this.#record({ argv: shownSequence(commands) }, () => this.#inner.sequence(commands, options), (results) => {
+      const last = results.at(-1);
+      return last === undefined ? {} : describeExit(last);
+    });
   }
 
   /** Recorded once it is over, with how long it took; nothing of what it said. */

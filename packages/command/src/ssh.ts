@@ -11,11 +11,15 @@ import type {
   PipeResult,
   RunOptions,
   RunResult,
+  Sequence,
   StreamOptions,
 } from "./executor.ts";
 import { batchArgv, checkFileOperations } from "./file-operations.ts";
 import { parsePipeResult, pipeArgv, pipeError, shownPipe, streamArgv } from "./pipe-script.ts";
+import { defaultMaxOutputBytes } from "./process-watch.ts";
 import { remoteCommandLine } from "./quote.ts";
+import { markBytes, parseSequence, sequenceScript } from "./sequence-script.ts";
+import { checkSequence, sequenceError } from "./sequence.ts";
 import { Slots } from "./slots.ts";
 import { SshConnectError, type SshConnector } from "./ssh-connection.ts";
 import { SshSession } from "./ssh-session.ts";
@@ -55,6 +59,21 @@ export class SshExecutor implements Executor {
   async run(argv: Argv, options: RunOptions): Promise<RunResult> {
     this.#checkLine(argv);
     return await this.#call(this.#commands, argv, options, (session, limit) => session.run(argv, options, limit));
+  }
+
+  async sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    checkSequence(this.host, commands);
+    const script = sequenceScript(commands);
+    const limits = { ...options, maxOutputBytes: (options.maxOutputBytes ?? defaultMaxOutputBytes) + commands.length * markBytes };
+    const work = (session: SshSession, limit: CallLimit) => session.run(script.argv, limits, limit);
+    let output: RunResult;
+    try {
+      this.#checkLine(script.argv);
+      output = await this.#call(this.#commands, script.argv, options, work);
+    } catch (error) {
+      throw sequenceError(error, this.host, commands, 0);
+    }
+    return parseSequence(this.host, commands, script, output);
   }
 
   async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {

@@ -3,6 +3,7 @@ import {
   batchArgv,
   checkFileOperations,
   FileOperationError,
+  inTurn,
   shownPipe,
   StreamExitError,
   type Argv,
@@ -14,6 +15,7 @@ import {
   type PipeResult,
   type RunOptions,
   type RunResult,
+  type Sequence,
   type StreamOptions,
 } from "@zfsilo/command";
 import { Call } from "./call.ts";
@@ -60,6 +62,11 @@ export class SimExecutor implements Executor {
     const result = await this.#command(call, argv, failed, (isCut) => this.#execute(call, argv, options.stdin ?? "", isCut));
     this.#checkOutput(call, result, options.maxOutputBytes);
     return result;
+  }
+
+  /** Each is a command of its own in the log, and for faults. */
+  async sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    return await inTurn(this.host, commands, options, (argv, limits) => this.run(argv, limits));
   }
 
   async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {

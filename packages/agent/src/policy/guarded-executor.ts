@@ -1,4 +1,4 @@
-import { batchArgv, checkArgv, checkFileOperations, CommandError, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult, type PipeOptions, type PipeResult, type RunOptions, type RunResult, type StreamOptions } from "@zfsilo/command";
+import { batchArgv, checkArgv, checkFileOperations, checkSequence, CommandError, type Argv, type CallOptions, type Executor, type FileOperation, type FileResult, type PipeOptions, type PipeResult, type RunOptions, type RunResult, type Sequence, type StreamOptions } from "@zfsilo/command";
 import { StorageError, type Logger } from "@zfsilo/lib";
 import { refusedBatch, refusedCommand, RefusalError } from "../refusal.ts";
 import { checkCommand } from "./commands.ts";
@@ -32,6 +32,12 @@ export class GuardedExecutor implements Executor {
     checkArgv(this.host, argv);
     await this.#guardCommand(argv, options);
     return await this.#inner.run(argv, options);
+  }
+
+  async sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    checkSequence(this.host, commands);
+    for (const { argv } of commands) await this.#guardCommand(argv, options);
+    return await this.#inner.sequence(commands, options);
   }
 
   async pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {

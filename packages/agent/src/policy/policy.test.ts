@@ -1,4 +1,4 @@
-import { CommandError, LocalExecutor, type Argv, type Executor, type FileOperation, type FileResult } from "@zfsilo/command";
+import { CommandError, LocalExecutor, type Argv, type Executor, type FileOperation, type FileResult, type Sequence } from "@zfsilo/command";
 import { createLogger } from "@zfsilo/lib";
 import { mkdir, mkdtemp, readFile, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,6 +23,11 @@ class Recorder implements Executor {
   files(operations: readonly FileOperation[]): Promise<readonly FileResult[]> {
     this.performed.push(...operations);
     return Promise.resolve(operations.map(({ op }) => (op === "readlink" ? { errno: "EINVAL" } : {})));
+  }
+
+  sequence(commands: Sequence) {
+    this.ran.push(...commands.map(({ argv }) => argv));
+    return Promise.resolve(commands.map(() => ({ exitCode: 0, stdout: "", stderr: "" })));
   }
 
   pipe(producer: Argv, consumer: Argv) {
@@ -217,6 +222,16 @@ describe("commands", () => {
     await guard.pipe(send, ["zfs", "receive", "tank/b"], { signal });
     for await (const piece of guard.stream(send, dump, { signal })) expect(piece).toHaveLength(1);
     expect(recorder.ran).toEqual([send, ["zfs", "receive", "tank/b"], send, dump]);
+  });
+
+  it("run in a sequence when all are allowed, else none does", async () => {
+    const set: Argv = ["zfs", "set", "volsize=1048576", "tank/a"];
+    const get: Argv = ["zfs", "get", "-Hp", "-o", "value", "volsize", "tank/a"];
+    await guard.sequence([{ argv: get, gate: { equals: "524288\n" } }, { argv: set }], { signal });
+    expect(recorder.ran).toEqual([get, set]);
+    const smuggled = guard.sequence([{ argv: get }, { argv: set }, { argv: ["zfs", "destroy", "-r", "tank/a"] }], { signal });
+    await expect(smuggled).rejects.toMatchObject({ reason: "permission_denied", outcome: "not_started" });
+    expect(recorder.ran).toEqual([get, set]);
   });
 
   it.each([

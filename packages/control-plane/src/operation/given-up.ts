@@ -1,4 +1,4 @@
-import type { Argv, CallOptions, Executor, FileOperation, FileResult, PipeOptions, PipeResult, RunOptions, RunResult, StreamOptions } from "@zfsilo/command";
+import type { Argv, CallOptions, Executor, FileOperation, FileResult, PipeOptions, PipeResult, RunOptions, RunResult, Sequence, StreamOptions } from "@zfsilo/command";
 import type { HostId } from "@zfsilo/lib";
 import { GivenUpError } from "@zfsilo/try";
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -46,6 +46,10 @@ export class GivenUpExecutor implements Executor {
 
   run(argv: Argv, options: RunOptions): Promise<RunResult> {
     return this.#heeding(options, (heeding) => this.#inner.run(argv, heeding));
+  }
+
+  sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    return this.#heeding(options, (heeding) => this.#inner.sequence(commands, heeding));
   }
 
   pipe(producer: Argv, consumer: Argv, options: PipeOptions): Promise<PipeResult> {

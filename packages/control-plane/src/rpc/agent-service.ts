@@ -65,9 +65,9 @@ function mismatch(admission: AgentAdmission, host: HostId, said: string): Storag
   });
 }
 
-function identityOf({ version, instance, nodeName }: AgentHello) {
+function identityOf({ version, instance, nodeName, runsSequences }: AgentHello) {
   if (!/^[\x21-\x7e]{16,64}$/.test(instance)) throw new StorageError("invalid_argument", "hello.instance: is not 16 to 64 plain characters");
-  return { version: plain(version), instance, nodeName: plain(nodeName) };
+  return { version: plain(version), instance, nodeName: plain(nodeName), runsSequences };
 }
 
 /** For logs and answers: an agent may say anything. */

@@ -1,8 +1,9 @@
-import { LocalExecutor, type CommandError, type Executor } from "@zfsilo/command";
+import { LocalExecutor, type Argv, type CommandError, type Executor, type RunOptions } from "@zfsilo/command";
 import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { AgentExecutor } from "../../src/machines/agent/agent-executor.ts";
 import { until } from "../agent/agent-service.ts";
 import { loopback, type Loopback } from "../agent/loopback.ts";
 
@@ -156,5 +157,33 @@ describe("a peer that falls silent", () => {
     one.freeze();
     await until("it is detached", () => loop.events.includes("detached hst_looped"));
     expect(String(await one.ended)).toContain("silent");
+  });
+});
+
+describe("an agent of an older version", () => {
+  it("is asked for each command of a sequence by itself", async () => {
+    const local = new LocalExecutor("here");
+    const ran: string[] = [];
+    const executor: Executor = Object.assign(Object.create(local) as Executor, {
+      run: (argv: Argv, options: RunOptions) => {
+        ran.push(argv.join(" "));
+        return local.run(argv, options);
+      },
+      sequence: () => Promise.reject(new Error("it does not know what that is")),
+    });
+    await served(executor);
+    const link = loop.hub.find(loop.host)!;
+    const older = new Proxy(link, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name, target);
+        if (name === "identity") return { ...link.identity, runsSequences: false };
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const asked = new AgentExecutor(loop.host, { find: () => older });
+    const gate = { equals: "a\n" };
+    const results = await asked.sequence([{ argv: ["echo", "a"], gate }, { argv: ["echo", "b"], gate }, { argv: ["echo", "c"] }], { signal });
+    expect(results.map(({ stdout }) => stdout)).toEqual(["a\n", "b\n"]);
+    expect(ran).toEqual(["echo a", "echo b"]);
   });
 });

@@ -1,3 +1,4 @@
+import { inTurn, type Executor } from "@zfsilo/command";
 import { createLogger, KeyedMutex } from "@zfsilo/lib";
 import { SimWorld } from "@zfsilo/sim-host";
 import type { JournalEntry } from "@zfsilo/try";
@@ -130,9 +131,10 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
   const leftovers = life.mortal(stores.leftovers);
   const connected = (host: Parameters<typeof connectHost>[0]) => {
     const inner = connectHost(host, { world: sim, sshAgentSocket: undefined, observer: { hostCommand: () => undefined }, agents: { find: () => undefined }, answers: { seen: () => undefined } });
-    return life.mortal(inner, (method, call) =>
+    const mortal = life.mortal(inner, (method, call) =>
       hooks.command !== undefined && ["run", "files", "pipe"].includes(method) ? hooks.command(host.id, call) : call(),
     );
+    return stepByStep(mortal, () => hooks.command !== undefined);
   };
   const machines = new Machines(hosts, connected);
   const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, leftovers, machines, clusterId: "test", turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
@@ -148,6 +150,13 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
   });
   const placer = new Placer({ hosts, volumes, pools: new PoolProbe(machines) });
   return { stores, operations, requests: { ...deps, operations, placer, iqnPrefix: "iqn.2026-01.io.zfsilo", keyRoots: ["/etc/zfsilo/keys"] }, life };
+}
+
+/** Each command of a sequence by itself, so that whoever stands around commands stands around every one of them. */
+function stepByStep(executor: Executor, wanted: () => boolean): Executor {
+  const sequence: Executor["sequence"] = (commands, options) =>
+    wanted() ? inTurn(executor.host, commands, options, (argv, limits) => executor.run(argv, limits)) : executor.sequence(commands, options);
+  return new Proxy(executor, { get: (target, name) => (name === "sequence" ? sequence : (Reflect.get(target, name, target) as unknown)) });
 }
 
 /** Memory where the system has a directory in it: thousands of databases are opened, and none has to outlive anything. */

@@ -1,5 +1,6 @@
 import {
   FileOperationError,
+  inTurn,
   StreamExitError,
   type Argv,
   type CallOptions,
@@ -9,6 +10,7 @@ import {
   type PipeResult,
   type RunOptions,
   type RunResult,
+  type Sequence,
 } from "@zfsilo/command";
 import { BugError } from "@zfsilo/lib";
 
@@ -50,6 +52,10 @@ export class ScriptedExecutor implements Executor {
   async run(argv: Argv, _options: RunOptions): Promise<RunResult> {
     const { exitCode = 0, stdout = "", stderr = "" } = await this.#next(argv);
     return { exitCode, stdout, stderr };
+  }
+
+  async sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    return await inTurn(this.host, commands, options, (argv, limits) => this.run(argv, limits));
   }
 
   async *stream(producer: Argv, consumer: Argv, _options: CallOptions): AsyncGenerator<Uint8Array, void, undefined> {

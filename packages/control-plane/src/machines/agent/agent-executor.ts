@@ -4,25 +4,30 @@ import {
   checkArgv,
   checkFileOperations,
   CommandError,
+  checkSequence,
   fileOperationToMessage,
+  inTurn,
   shownPipe,
+  shownSequence,
   Slots,
   type Argv,
   type CallOptions,
   type Executor,
   type FileOperation,
   type FileResult,
+  type Gate,
   type PipeOptions,
   type PipeResult,
   type RunOptions,
   type RunResult,
+  type Sequence,
   type StreamOptions,
 } from "@zfsilo/command";
 import type { HostId } from "@zfsilo/lib";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AgentHub } from "./agent-hub.ts";
 import type { AgentLink, AgentRequest } from "./agent-link.ts";
-import { PendingCommand, PendingFiles, PendingPipe, PendingStream } from "./agent-request.ts";
+import { PendingCommand, PendingFiles, PendingPipe, PendingSequence, PendingStream } from "./agent-request.ts";
 
 /** Requests that one agent works on at once; the others wait here. The agent itself refuses more than twice as many. */
 const maxAtOnce = 32;
@@ -58,6 +63,21 @@ export class AgentExecutor implements Executor {
     const pending = new PendingCommand(this.host, argv, maxOutputBytes);
     const command = { argv: [...argv], stdin, timeoutMs: BigInt(timeoutMs), maxOutputBytes: BigInt(maxOutputBytes) };
     return await this.#call(argv, options, pending, (id) => ({ case: "command", value: { id, ...command } }));
+  }
+
+  async sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    checkSequence(this.host, commands);
+    // An agent of an older version would leave the request unanswered.
+    if (this.#hub.find(this.#id)?.identity.runsSequences === false) {
+      return await inTurn(this.host, commands, options, (argv, limits) => this.run(argv, limits));
+    }
+    const { stdin = "", timeoutMs = defaultTimeoutMs, maxOutputBytes = defaultMaxOutputBytes } = options;
+    const shown = shownSequence(commands);
+    this.#checkSize(shown, [...shown, stdin, ...commands.flatMap(({ gate }) => textsOf(gate))]);
+    const pending = new PendingSequence(this.host, shown, maxOutputBytes);
+    const messages = commands.map(({ argv, gate }) => ({ argv: [...argv], ...messageOf(gate) }));
+    const request = { commands: messages, stdin, timeoutMs: BigInt(timeoutMs), maxOutputBytes: BigInt(maxOutputBytes) };
+    return await this.#call(shown, options, pending, (id) => ({ case: "sequence", value: { id, ...request } }));
   }
 
   async *stream(producer: Argv, consumer: Argv, options: StreamOptions): AsyncGenerator<Uint8Array, void, undefined> {
@@ -204,4 +224,14 @@ export class AgentExecutor implements Executor {
     if (size <= maxRequestBytes) return;
     throw new CommandError("invalid_argument", this.host, argv, "not_started", new Error(`the request has more than ${maxRequestBytes} bytes`));
   }
+}
+
+function textsOf(gate: Gate | undefined): readonly string[] {
+  if (gate === undefined) return [];
+  return "equals" in gate ? [gate.equals] : gate.without;
+}
+
+function messageOf(gate: Gate | undefined): { readonly equals?: string; readonly without?: string[] } {
+  if (gate === undefined) return {};
+  return "equals" in gate ? { equals: gate.equals } : { without: [...gate.without] };
 }

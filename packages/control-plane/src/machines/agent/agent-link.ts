@@ -14,6 +14,7 @@ export interface AgentIdentity {
   /** Made up by the agent's process at its start. */
   readonly instance: string;
   readonly nodeName: string;
+  readonly runsSequences: boolean;
 }
 
 type Outgoing = NonNullable<MessageInitShape<typeof ServeResponseSchema>["message"]>;
@@ -82,6 +83,7 @@ export class AgentLink {
       case "exit":
       case "files":
       case "pipeExit":
+      case "sequenceExit":
       case "failure":
         this.#requests.get(message.value.id)?.receive(message);
         return;

@@ -101,6 +101,34 @@ export class PendingPipe extends Pending<PipeResult> {
   }
 }
 
+/** Commands one after the other: what each prints, then its exit. */
+export class PendingSequence extends Pending<readonly RunResult[]> {
+  readonly #results: RunResult[] = [];
+  readonly #maxBytes: number;
+  #current: PendingCommand;
+  #keptBytes = 0;
+
+  constructor(host: string, argv: Argv, maxBytes: number) {
+    super(host, argv);
+    this.#maxBytes = maxBytes;
+    this.#current = new PendingCommand(host, argv, maxBytes);
+  }
+
+  protected take(message: Message): void {
+    if (message.case === "output") {
+      this.#keptBytes += message.value.data.length;
+      // Both streams of all of them: the agent keeps the limit of each, and one that does not must not fill our memory.
+      if (this.#keptBytes > 2 * this.#maxBytes) throw new Error(`more than ${this.#maxBytes} bytes of output`);
+      this.#current.keep(message.value);
+    }
+    if (message.case !== "sequenceExit") return;
+    const { exitCode, last } = message.value;
+    this.#results.push({ exitCode, stdout: this.#current.text("stdout"), stderr: this.#current.text("stderr") });
+    this.#current = new PendingCommand(this.host, this.argv, this.#maxBytes);
+    if (last) this.succeed(this.#results);
+  }
+}
+
 /** A program whose output is handed on. `result` settles with its end, which the reader is told by the watch. */
 export class PendingStream extends Pending<undefined> {
   readonly watch: StreamWatch;

@@ -10,7 +10,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/agent_service.proto.
  */
 export const file_zfsilo_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch16ZnNpbG8vdjEvYWdlbnRfc2VydmljZS5wcm90bxIJemZzaWxvLnYxImcKDEVucm9sUmVxdWVzdBISCgpqb2luX3Rva2VuGAEgASgJEhkKEWNyZWRlbnRpYWxfc2hhMjU2GAIgASgJEhEKCW5vZGVfbmFtZRgDIAEoCRIVCg1hbGxvd2VkX3Jvb3RzGAQgAygJIh0KDUVucm9sUmVzcG9uc2USDAoEaG9zdBgBIAEoCSK2AwoMU2VydmVSZXF1ZXN0EiYKBWhlbGxvGAEgASgLMhUuemZzaWxvLnYxLkFnZW50SGVsbG9IABIpCgloZWFydGJlYXQYAiABKAsyFC56ZnNpbG8udjEuSGVhcnRiZWF0SAASKgoGb3V0cHV0GAMgASgLMhguemZzaWxvLnYxLkNvbW1hbmRPdXRwdXRIABImCgRleGl0GAQgASgLMhYuemZzaWxvLnYxLkNvbW1hbmRFeGl0SAASKwoFZmlsZXMYBSABKAsyGi56ZnNpbG8udjEuRmlsZUJhdGNoUmVzdWx0SAASLAoHZmFpbHVyZRgGIAEoCzIZLnpmc2lsby52MS5SZXF1ZXN0RmFpbHVyZUgAEigKCXBpcGVfZXhpdBgJIAEoCzITLnpmc2lsby52MS5QaXBlRXhpdEgAEjYKEGNyZWRlbnRpYWxfb2ZmZXIYByABKAsyGi56ZnNpbG8udjEuQ3JlZGVudGlhbE9mZmVySAASNwoRY3JlZGVudGlhbF9pbl91c2UYCCABKAsyGi56ZnNpbG8udjEuQ3JlZGVudGlhbEluVXNlSABCCQoHbWVzc2FnZSLyAwoNU2VydmVSZXNwb25zZRIqCgd3ZWxjb21lGAEgASgLMhcuemZzaWxvLnYxLkFnZW50V2VsY29tZUgAEikKCWhlYXJ0YmVhdBgCIAEoCzIULnpmc2lsby52MS5IZWFydGJlYXRIABIsCgdjb21tYW5kGAMgASgLMhkuemZzaWxvLnYxLkNvbW1hbmRSZXF1ZXN0SAASLAoFZmlsZXMYBCABKAsyGy56ZnNpbG8udjEuRmlsZUJhdGNoUmVxdWVzdEgAEioKBmNhbmNlbBgFIAEoCzIYLnpmc2lsby52MS5SZXF1ZXN0Q2FuY2VsSAASKQoGY3JlZGl0GAYgASgLMhcuemZzaWxvLnYxLk91dHB1dENyZWRpdEgAEjoKEmNyZWRlbnRpYWxfcmVxdWVzdBgHIAEoCzIcLnpmc2lsby52MS5DcmVkZW50aWFsUmVxdWVzdEgAEjwKE2NyZWRlbnRpYWxfYWNjZXB0ZWQYCCABKAsyHS56ZnNpbG8udjEuQ3JlZGVudGlhbEFjY2VwdGVkSAASKgoGc3RyZWFtGAkgASgLMhguemZzaWxvLnYxLlN0cmVhbVJlcXVlc3RIABImCgRwaXBlGAogASgLMhYuemZzaWxvLnYxLlBpcGVSZXF1ZXN0SABCCQoHbWVzc2FnZSJQCgpBZ2VudEhlbGxvEg8KB3ZlcnNpb24YASABKAkSDAoEaG9zdBgCIAEoCRIQCghpbnN0YW5jZRgDIAEoCRIRCglub2RlX25hbWUYBCABKAkiMgoMQWdlbnRXZWxjb21lEiIKGmhlYXJ0YmVhdF9pbnRlcnZhbF9zZWNvbmRzGAEgASgFIiIKCUhlYXJ0YmVhdBIVCg1hbnN3ZXJfd2FudGVkGAEgASgIImcKDkNvbW1hbmRSZXF1ZXN0EgoKAmlkGAEgASgEEgwKBGFyZ3YYAiADKAkSDQoFc3RkaW4YAyABKAkSEgoKdGltZW91dF9tcxgEIAEoAxIYChBtYXhfb3V0cHV0X2J5dGVzGAUgASgDInUKDVN0cmVhbVJlcXVlc3QSCgoCaWQYASABKAQSEgoKdGltZW91dF9tcxgDIAEoAxIUCgxjcmVkaXRfYnl0ZXMYBCABKAMSEAoIcHJvZHVjZXIYBSADKAkSEAoIY29uc3VtZXIYBiADKAlKBAgCEANSBGFyZ3YiawoLUGlwZVJlcXVlc3QSCgoCaWQYASABKAQSEAoIcHJvZHVjZXIYAiADKAkSEAoIY29uc3VtZXIYAyADKAkSEgoKdGltZW91dF9tcxgEIAEoAxIYChBtYXhfb3V0cHV0X2J5dGVzGAUgASgDIk4KCFBpcGVFeGl0EgoKAmlkGAEgASgEEhoKEnByb2R1Y2VyX2V4aXRfY29kZRgCIAEoBRIaChJjb25zdW1lcl9leGl0X2NvZGUYAyABKAUiUgoNQ29tbWFuZE91dHB1dBIKCgJpZBgBIAEoBBInCgZzdHJlYW0YAiABKA4yFy56ZnNpbG8udjEuT3V0cHV0U3RyZWFtEgwKBGRhdGEYAyABKAwiLAoLQ29tbWFuZEV4aXQSCgoCaWQYASABKAQSEQoJZXhpdF9jb2RlGAIgASgFImAKEEZpbGVCYXRjaFJlcXVlc3QSCgoCaWQYASABKAQSLAoKb3BlcmF0aW9ucxgCIAMoCzIYLnpmc2lsby52MS5GaWxlT3BlcmF0aW9uEhIKCnRpbWVvdXRfbXMYAyABKAMi2wMKDUZpbGVPcGVyYXRpb24SDAoEcGF0aBgBIAEoCRIQCgh0b2xlcmF0ZRgCIAMoCRIyCg5tYWtlX2RpcmVjdG9yeRgDIAEoCzIYLnpmc2lsby52MS5NYWtlRGlyZWN0b3J5SAASNgoQcmVtb3ZlX2RpcmVjdG9yeRgEIAEoCzIaLnpmc2lsby52MS5SZW1vdmVEaXJlY3RvcnlIABIjCgZ1bmxpbmsYBSABKAsyES56ZnNpbG8udjEuVW5saW5rSAASLgoMbWFrZV9zeW1saW5rGAYgASgLMhYuemZzaWxvLnYxLk1ha2VTeW1saW5rSAASKAoJcmVhZF9saW5rGAcgASgLMhMuemZzaWxvLnYxLlJlYWRMaW5rSAASKAoJcmVhZF9maWxlGAggASgLMhMuemZzaWxvLnYxLlJlYWRGaWxlSAASKAoJcmVhZF9nbG9iGAkgASgLMhMuemZzaWxvLnYxLlJlYWRHbG9iSAASMgoObGlzdF9kaXJlY3RvcnkYCiABKAsyGC56ZnNpbG8udjEuTGlzdERpcmVjdG9yeUgAEioKCndyaXRlX2ZpbGUYCyABKAsyFC56ZnNpbG8udjEuV3JpdGVGaWxlSABCCwoJb3BlcmF0aW9uIh0KDU1ha2VEaXJlY3RvcnkSDAoEbW9kZRgBIAEoDSIRCg9SZW1vdmVEaXJlY3RvcnkiCAoGVW5saW5rIh0KC01ha2VTeW1saW5rEg4KBnRhcmdldBgBIAEoCSIKCghSZWFkTGluayIdCghSZWFkRmlsZRIRCgltYXhfYnl0ZXMYASABKAMiCgoIUmVhZEdsb2IiDwoNTGlzdERpcmVjdG9yeSJWCglXcml0ZUZpbGUSDwoHY29udGVudBgBIAEoCRIOCgZzZWNyZXQYAiABKAgSGAoLY3JlYXRlX21vZGUYAyABKA1IAIgBAUIOCgxfY3JlYXRlX21vZGUiOQoPRmlsZUJhdGNoUmVzdWx0EgoKAmlkGAEgASgEEgwKBGRhdGEYAiABKAwSDAoEbGFzdBgDIAEoCCI5Cg9GaWxlQmF0Y2hBbnN3ZXISJgoHcmVzdWx0cxgBIAMoCzIVLnpmc2lsby52MS5GaWxlUmVzdWx0ImEKCkZpbGVSZXN1bHQSDQoFZXJybm8YASABKAkSDAoEdGV4dBgCIAEoCRIlCgVmaWxlcxgDIAMoCzIWLnpmc2lsby52MS5GaWxlQ29udGVudBIPCgdlbnRyaWVzGAQgAygJIiwKC0ZpbGVDb250ZW50EgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCSKVAQoOUmVxdWVzdEZhaWx1cmUSCgoCaWQYASABKAQSDgoGcmVhc29uGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSDAoEaGludBgEIAEoCRIZChFtYXlfaGF2ZV9oYXBwZW5lZBgFIAEoCBINCgVlcnJubxgGIAEoCRINCgVpbmRleBgHIAEoBRIPCgdyZWZ1c2VkGAggASgIIhsKDVJlcXVlc3RDYW5jZWwSCgoCaWQYASABKAQiKQoMT3V0cHV0Q3JlZGl0EgoKAmlkGAEgASgEEg0KBWJ5dGVzGAIgASgDIhMKEUNyZWRlbnRpYWxSZXF1ZXN0IiwKD0NyZWRlbnRpYWxPZmZlchIZChFjcmVkZW50aWFsX3NoYTI1NhgBIAEoCSIUChJDcmVkZW50aWFsQWNjZXB0ZWQiEQoPQ3JlZGVudGlhbEluVXNlKmEKDE91dHB1dFN0cmVhbRIdChlPVVRQVVRfU1RSRUFNX1VOU1BFQ0lGSUVEEAASGAoUT1VUUFVUX1NUUkVBTV9TVERPVVQQARIYChRPVVRQVVRfU1RSRUFNX1NUREVSUhACMooBCgxBZ2VudFNlcnZpY2USOgoFRW5yb2wSFy56ZnNpbG8udjEuRW5yb2xSZXF1ZXN0GhguemZzaWxvLnYxLkVucm9sUmVzcG9uc2USPgoFU2VydmUSFy56ZnNpbG8udjEuU2VydmVSZXF1ZXN0GhguemZzaWxvLnYxLlNlcnZlUmVzcG9uc2UoATABYgZwcm90bzM");
+  fileDesc("Ch16ZnNpbG8vdjEvYWdlbnRfc2VydmljZS5wcm90bxIJemZzaWxvLnYxImcKDEVucm9sUmVxdWVzdBISCgpqb2luX3Rva2VuGAEgASgJEhkKEWNyZWRlbnRpYWxfc2hhMjU2GAIgASgJEhEKCW5vZGVfbmFtZRgDIAEoCRIVCg1hbGxvd2VkX3Jvb3RzGAQgAygJIh0KDUVucm9sUmVzcG9uc2USDAoEaG9zdBgBIAEoCSLoAwoMU2VydmVSZXF1ZXN0EiYKBWhlbGxvGAEgASgLMhUuemZzaWxvLnYxLkFnZW50SGVsbG9IABIpCgloZWFydGJlYXQYAiABKAsyFC56ZnNpbG8udjEuSGVhcnRiZWF0SAASKgoGb3V0cHV0GAMgASgLMhguemZzaWxvLnYxLkNvbW1hbmRPdXRwdXRIABImCgRleGl0GAQgASgLMhYuemZzaWxvLnYxLkNvbW1hbmRFeGl0SAASKwoFZmlsZXMYBSABKAsyGi56ZnNpbG8udjEuRmlsZUJhdGNoUmVzdWx0SAASLAoHZmFpbHVyZRgGIAEoCzIZLnpmc2lsby52MS5SZXF1ZXN0RmFpbHVyZUgAEigKCXBpcGVfZXhpdBgJIAEoCzITLnpmc2lsby52MS5QaXBlRXhpdEgAEjAKDXNlcXVlbmNlX2V4aXQYCiABKAsyFy56ZnNpbG8udjEuU2VxdWVuY2VFeGl0SAASNgoQY3JlZGVudGlhbF9vZmZlchgHIAEoCzIaLnpmc2lsby52MS5DcmVkZW50aWFsT2ZmZXJIABI3ChFjcmVkZW50aWFsX2luX3VzZRgIIAEoCzIaLnpmc2lsby52MS5DcmVkZW50aWFsSW5Vc2VIAEIJCgdtZXNzYWdlIqIECg1TZXJ2ZVJlc3BvbnNlEioKB3dlbGNvbWUYASABKAsyFy56ZnNpbG8udjEuQWdlbnRXZWxjb21lSAASKQoJaGVhcnRiZWF0GAIgASgLMhQuemZzaWxvLnYxLkhlYXJ0YmVhdEgAEiwKB2NvbW1hbmQYAyABKAsyGS56ZnNpbG8udjEuQ29tbWFuZFJlcXVlc3RIABIsCgVmaWxlcxgEIAEoCzIbLnpmc2lsby52MS5GaWxlQmF0Y2hSZXF1ZXN0SAASKgoGY2FuY2VsGAUgASgLMhguemZzaWxvLnYxLlJlcXVlc3RDYW5jZWxIABIpCgZjcmVkaXQYBiABKAsyFy56ZnNpbG8udjEuT3V0cHV0Q3JlZGl0SAASOgoSY3JlZGVudGlhbF9yZXF1ZXN0GAcgASgLMhwuemZzaWxvLnYxLkNyZWRlbnRpYWxSZXF1ZXN0SAASPAoTY3JlZGVudGlhbF9hY2NlcHRlZBgIIAEoCzIdLnpmc2lsby52MS5DcmVkZW50aWFsQWNjZXB0ZWRIABIqCgZzdHJlYW0YCSABKAsyGC56ZnNpbG8udjEuU3RyZWFtUmVxdWVzdEgAEiYKBHBpcGUYCiABKAsyFi56ZnNpbG8udjEuUGlwZVJlcXVlc3RIABIuCghzZXF1ZW5jZRgLIAEoCzIaLnpmc2lsby52MS5TZXF1ZW5jZVJlcXVlc3RIAEIJCgdtZXNzYWdlImgKCkFnZW50SGVsbG8SDwoHdmVyc2lvbhgBIAEoCRIMCgRob3N0GAIgASgJEhAKCGluc3RhbmNlGAMgASgJEhEKCW5vZGVfbmFtZRgEIAEoCRIWCg5ydW5zX3NlcXVlbmNlcxgFIAEoCCIyCgxBZ2VudFdlbGNvbWUSIgoaaGVhcnRiZWF0X2ludGVydmFsX3NlY29uZHMYASABKAUiIgoJSGVhcnRiZWF0EhUKDWFuc3dlcl93YW50ZWQYASABKAgiZwoOQ29tbWFuZFJlcXVlc3QSCgoCaWQYASABKAQSDAoEYXJndhgCIAMoCRINCgVzdGRpbhgDIAEoCRISCgp0aW1lb3V0X21zGAQgASgDEhgKEG1heF9vdXRwdXRfYnl0ZXMYBSABKAMidQoNU3RyZWFtUmVxdWVzdBIKCgJpZBgBIAEoBBISCgp0aW1lb3V0X21zGAMgASgDEhQKDGNyZWRpdF9ieXRlcxgEIAEoAxIQCghwcm9kdWNlchgFIAMoCRIQCghjb25zdW1lchgGIAMoCUoECAIQA1IEYXJndiJrCgtQaXBlUmVxdWVzdBIKCgJpZBgBIAEoBBIQCghwcm9kdWNlchgCIAMoCRIQCghjb25zdW1lchgDIAMoCRISCgp0aW1lb3V0X21zGAQgASgDEhgKEG1heF9vdXRwdXRfYnl0ZXMYBSABKAMiTgoIUGlwZUV4aXQSCgoCaWQYASABKAQSGgoScHJvZHVjZXJfZXhpdF9jb2RlGAIgASgFEhoKEmNvbnN1bWVyX2V4aXRfY29kZRgDIAEoBSKJAQoPU2VxdWVuY2VSZXF1ZXN0EgoKAmlkGAEgASgEEi0KCGNvbW1hbmRzGAIgAygLMhsuemZzaWxvLnYxLlNlcXVlbmNlZENvbW1hbmQSDQoFc3RkaW4YAyABKAkSEgoKdGltZW91dF9tcxgEIAEoAxIYChBtYXhfb3V0cHV0X2J5dGVzGAUgASgDIlEKEFNlcXVlbmNlZENvbW1hbmQSDAoEYXJndhgBIAMoCRITCgZlcXVhbHMYAiABKAlIAIgBARIPCgd3aXRob3V0GAMgAygJQgkKB19lcXVhbHMiOwoMU2VxdWVuY2VFeGl0EgoKAmlkGAEgASgEEhEKCWV4aXRfY29kZRgCIAEoBRIMCgRsYXN0GAMgASgIIlIKDUNvbW1hbmRPdXRwdXQSCgoCaWQYASABKAQSJwoGc3RyZWFtGAIgASgOMhcuemZzaWxvLnYxLk91dHB1dFN0cmVhbRIMCgRkYXRhGAMgASgMIiwKC0NvbW1hbmRFeGl0EgoKAmlkGAEgASgEEhEKCWV4aXRfY29kZRgCIAEoBSJgChBGaWxlQmF0Y2hSZXF1ZXN0EgoKAmlkGAEgASgEEiwKCm9wZXJhdGlvbnMYAiADKAsyGC56ZnNpbG8udjEuRmlsZU9wZXJhdGlvbhISCgp0aW1lb3V0X21zGAMgASgDItsDCg1GaWxlT3BlcmF0aW9uEgwKBHBhdGgYASABKAkSEAoIdG9sZXJhdGUYAiADKAkSMgoObWFrZV9kaXJlY3RvcnkYAyABKAsyGC56ZnNpbG8udjEuTWFrZURpcmVjdG9yeUgAEjYKEHJlbW92ZV9kaXJlY3RvcnkYBCABKAsyGi56ZnNpbG8udjEuUmVtb3ZlRGlyZWN0b3J5SAASIwoGdW5saW5rGAUgASgLMhEuemZzaWxvLnYxLlVubGlua0gAEi4KDG1ha2Vfc3ltbGluaxgGIAEoCzIWLnpmc2lsby52MS5NYWtlU3ltbGlua0gAEigKCXJlYWRfbGluaxgHIAEoCzITLnpmc2lsby52MS5SZWFkTGlua0gAEigKCXJlYWRfZmlsZRgIIAEoCzITLnpmc2lsby52MS5SZWFkRmlsZUgAEigKCXJlYWRfZ2xvYhgJIAEoCzITLnpmc2lsby52MS5SZWFkR2xvYkgAEjIKDmxpc3RfZGlyZWN0b3J5GAogASgLMhguemZzaWxvLnYxLkxpc3REaXJlY3RvcnlIABIqCgp3cml0ZV9maWxlGAsgASgLMhQuemZzaWxvLnYxLldyaXRlRmlsZUgAQgsKCW9wZXJhdGlvbiIdCg1NYWtlRGlyZWN0b3J5EgwKBG1vZGUYASABKA0iEQoPUmVtb3ZlRGlyZWN0b3J5IggKBlVubGluayIdCgtNYWtlU3ltbGluaxIOCgZ0YXJnZXQYASABKAkiCgoIUmVhZExpbmsiHQoIUmVhZEZpbGUSEQoJbWF4X2J5dGVzGAEgASgDIgoKCFJlYWRHbG9iIg8KDUxpc3REaXJlY3RvcnkiVgoJV3JpdGVGaWxlEg8KB2NvbnRlbnQYASABKAkSDgoGc2VjcmV0GAIgASgIEhgKC2NyZWF0ZV9tb2RlGAMgASgNSACIAQFCDgoMX2NyZWF0ZV9tb2RlIjkKD0ZpbGVCYXRjaFJlc3VsdBIKCgJpZBgBIAEoBBIMCgRkYXRhGAIgASgMEgwKBGxhc3QYAyABKAgiOQoPRmlsZUJhdGNoQW5zd2VyEiYKB3Jlc3VsdHMYASADKAsyFS56ZnNpbG8udjEuRmlsZVJlc3VsdCJhCgpGaWxlUmVzdWx0Eg0KBWVycm5vGAEgASgJEgwKBHRleHQYAiABKAkSJQoFZmlsZXMYAyADKAsyFi56ZnNpbG8udjEuRmlsZUNvbnRlbnQSDwoHZW50cmllcxgEIAMoCSIsCgtGaWxlQ29udGVudBIMCgRwYXRoGAEgASgJEg8KB2NvbnRlbnQYAiABKAkilQEKDlJlcXVlc3RGYWlsdXJlEgoKAmlkGAEgASgEEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEgwKBGhpbnQYBCABKAkSGQoRbWF5X2hhdmVfaGFwcGVuZWQYBSABKAgSDQoFZXJybm8YBiABKAkSDQoFaW5kZXgYByABKAUSDwoHcmVmdXNlZBgIIAEoCCIbCg1SZXF1ZXN0Q2FuY2VsEgoKAmlkGAEgASgEIikKDE91dHB1dENyZWRpdBIKCgJpZBgBIAEoBBINCgVieXRlcxgCIAEoAyITChFDcmVkZW50aWFsUmVxdWVzdCIsCg9DcmVkZW50aWFsT2ZmZXISGQoRY3JlZGVudGlhbF9zaGEyNTYYASABKAkiFAoSQ3JlZGVudGlhbEFjY2VwdGVkIhEKD0NyZWRlbnRpYWxJblVzZSphCgxPdXRwdXRTdHJlYW0SHQoZT1VUUFVUX1NUUkVBTV9VTlNQRUNJRklFRBAAEhgKFE9VVFBVVF9TVFJFQU1fU1RET1VUEAESGAoUT1VUUFVUX1NUUkVBTV9TVERFUlIQAjKKAQoMQWdlbnRTZXJ2aWNlEjoKBUVucm9sEhcuemZzaWxvLnYxLkVucm9sUmVxdWVzdBoYLnpmc2lsby52MS5FbnJvbFJlc3BvbnNlEj4KBVNlcnZlEhcuemZzaWxvLnYxLlNlcnZlUmVxdWVzdBoYLnpmc2lsby52MS5TZXJ2ZVJlc3BvbnNlKAEwAWIGcHJvdG8z");
 
 /**
  * Who wants to serve which host.
@@ -146,6 +146,14 @@ export type ServeRequest = Message<"zfsilo.v1.ServeRequest"> & {
     case: "pipeExit";
   } | {
     /**
+     * A command of a sequence has ended.
+     *
+     * @generated from field: zfsilo.v1.SequenceExit sequence_exit = 10;
+     */
+    value: SequenceExit;
+    case: "sequenceExit";
+  } | {
+    /**
      * The agent has made up another credential, and keeps both until this is accepted.
      *
      * @generated from field: zfsilo.v1.CredentialOffer credential_offer = 7;
@@ -261,6 +269,14 @@ export type ServeResponse = Message<"zfsilo.v1.ServeResponse"> & {
      */
     value: PipeRequest;
     case: "pipe";
+  } | {
+    /**
+     * Run commands one after the other.
+     *
+     * @generated from field: zfsilo.v1.SequenceRequest sequence = 11;
+     */
+    value: SequenceRequest;
+    case: "sequence";
   } | { case: undefined; value?: undefined };
 };
 
@@ -304,6 +320,13 @@ export type AgentHello = Message<"zfsilo.v1.AgentHello"> & {
    * @generated from field: string node_name = 4;
    */
   nodeName: string;
+
+  /**
+   * It knows SequenceRequest. One that does not is asked for each command by itself.
+   *
+   * @generated from field: bool runs_sequences = 5;
+   */
+  runsSequences: boolean;
 };
 
 /**
@@ -539,6 +562,126 @@ export const PipeExitSchema: GenMessage<PipeExit> = /*@__PURE__*/
   messageDesc(file_zfsilo_v1_agent_service, 10);
 
 /**
+ * Commands that run one after the other, up to the first that exits with another code than 0 or does not pass its gate. All
+ * are checked before the first begins. For each that ran, its output and then a SequenceExit are sent.
+ *
+ * @generated from message zfsilo.v1.SequenceRequest
+ */
+export type SequenceRequest = Message<"zfsilo.v1.SequenceRequest"> & {
+  /**
+   * Chosen by the control plane.
+   *
+   * @generated from field: uint64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * In order; at least one.
+   *
+   * @generated from field: repeated zfsilo.v1.SequencedCommand commands = 2;
+   */
+  commands: SequencedCommand[];
+
+  /**
+   * Of the first one, as for commands. The others have none.
+   *
+   * @generated from field: string stdin = 3;
+   */
+  stdin: string;
+
+  /**
+   * Of all together, as for commands.
+   *
+   * @generated from field: int64 timeout_ms = 4;
+   */
+  timeoutMs: bigint;
+
+  /**
+   * Of all together, as for commands.
+   *
+   * @generated from field: int64 max_output_bytes = 5;
+   */
+  maxOutputBytes: bigint;
+};
+
+/**
+ * Describes the message zfsilo.v1.SequenceRequest.
+ * Use `create(SequenceRequestSchema)` to create a new message.
+ */
+export const SequenceRequestSchema: GenMessage<SequenceRequest> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_agent_service, 11);
+
+/**
+ * One command, and what it must print for the next one to run. Without a gate only its exit counts.
+ *
+ * @generated from message zfsilo.v1.SequencedCommand
+ */
+export type SequencedCommand = Message<"zfsilo.v1.SequencedCommand"> & {
+  /**
+   * Program and arguments.
+   *
+   * @generated from field: repeated string argv = 1;
+   */
+  argv: string[];
+
+  /**
+   * Exactly this, on standard output.
+   *
+   * @generated from field: optional string equals = 2;
+   */
+  equals?: string | undefined;
+
+  /**
+   * None of these on standard output.
+   *
+   * @generated from field: repeated string without = 3;
+   */
+  without: string[];
+};
+
+/**
+ * Describes the message zfsilo.v1.SequencedCommand.
+ * Use `create(SequencedCommandSchema)` to create a new message.
+ */
+export const SequencedCommandSchema: GenMessage<SequencedCommand> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_agent_service, 12);
+
+/**
+ * The end of a command of a sequence; all of its output came before.
+ *
+ * @generated from message zfsilo.v1.SequenceExit
+ */
+export type SequenceExit = Message<"zfsilo.v1.SequenceExit"> & {
+  /**
+   * Of the request.
+   *
+   * @generated from field: uint64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * As for commands.
+   *
+   * @generated from field: int32 exit_code = 2;
+   */
+  exitCode: number;
+
+  /**
+   * No other one ran.
+   *
+   * @generated from field: bool last = 3;
+   */
+  last: boolean;
+};
+
+/**
+ * Describes the message zfsilo.v1.SequenceExit.
+ * Use `create(SequenceExitSchema)` to create a new message.
+ */
+export const SequenceExitSchema: GenMessage<SequenceExit> = /*@__PURE__*/
+  messageDesc(file_zfsilo_v1_agent_service, 13);
+
+/**
  * A piece of output, in order.
  *
  * @generated from message zfsilo.v1.CommandOutput
@@ -571,7 +714,7 @@ export type CommandOutput = Message<"zfsilo.v1.CommandOutput"> & {
  * Use `create(CommandOutputSchema)` to create a new message.
  */
 export const CommandOutputSchema: GenMessage<CommandOutput> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 11);
+  messageDesc(file_zfsilo_v1_agent_service, 14);
 
 /**
  * The end of a command; all of its output came before.
@@ -599,7 +742,7 @@ export type CommandExit = Message<"zfsilo.v1.CommandExit"> & {
  * Use `create(CommandExitSchema)` to create a new message.
  */
 export const CommandExitSchema: GenMessage<CommandExit> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 12);
+  messageDesc(file_zfsilo_v1_agent_service, 15);
 
 /**
  * File operations, performed in order up to the first failure that is not tolerated.
@@ -634,7 +777,7 @@ export type FileBatchRequest = Message<"zfsilo.v1.FileBatchRequest"> & {
  * Use `create(FileBatchRequestSchema)` to create a new message.
  */
 export const FileBatchRequestSchema: GenMessage<FileBatchRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 13);
+  messageDesc(file_zfsilo_v1_agent_service, 16);
 
 /**
  * One file operation. Each is exactly the system calls it is named after: configfs gives meaning to every one.
@@ -741,7 +884,7 @@ export type FileOperation = Message<"zfsilo.v1.FileOperation"> & {
  * Use `create(FileOperationSchema)` to create a new message.
  */
 export const FileOperationSchema: GenMessage<FileOperation> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 14);
+  messageDesc(file_zfsilo_v1_agent_service, 17);
 
 /**
  * mkdir(2).
@@ -762,7 +905,7 @@ export type MakeDirectory = Message<"zfsilo.v1.MakeDirectory"> & {
  * Use `create(MakeDirectorySchema)` to create a new message.
  */
 export const MakeDirectorySchema: GenMessage<MakeDirectory> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 15);
+  messageDesc(file_zfsilo_v1_agent_service, 18);
 
 /**
  * rmdir(2).
@@ -777,7 +920,7 @@ export type RemoveDirectory = Message<"zfsilo.v1.RemoveDirectory"> & {
  * Use `create(RemoveDirectorySchema)` to create a new message.
  */
 export const RemoveDirectorySchema: GenMessage<RemoveDirectory> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 16);
+  messageDesc(file_zfsilo_v1_agent_service, 19);
 
 /**
  * unlink(2).
@@ -792,7 +935,7 @@ export type Unlink = Message<"zfsilo.v1.Unlink"> & {
  * Use `create(UnlinkSchema)` to create a new message.
  */
 export const UnlinkSchema: GenMessage<Unlink> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 17);
+  messageDesc(file_zfsilo_v1_agent_service, 20);
 
 /**
  * symlink(2).
@@ -813,7 +956,7 @@ export type MakeSymlink = Message<"zfsilo.v1.MakeSymlink"> & {
  * Use `create(MakeSymlinkSchema)` to create a new message.
  */
 export const MakeSymlinkSchema: GenMessage<MakeSymlink> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 18);
+  messageDesc(file_zfsilo_v1_agent_service, 21);
 
 /**
  * readlink(2).
@@ -828,7 +971,7 @@ export type ReadLink = Message<"zfsilo.v1.ReadLink"> & {
  * Use `create(ReadLinkSchema)` to create a new message.
  */
 export const ReadLinkSchema: GenMessage<ReadLink> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 19);
+  messageDesc(file_zfsilo_v1_agent_service, 22);
 
 /**
  * The start of a file.
@@ -849,7 +992,7 @@ export type ReadFile = Message<"zfsilo.v1.ReadFile"> & {
  * Use `create(ReadFileSchema)` to create a new message.
  */
 export const ReadFileSchema: GenMessage<ReadFile> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 20);
+  messageDesc(file_zfsilo_v1_agent_service, 23);
 
 /**
  * Every match that can be read.
@@ -864,7 +1007,7 @@ export type ReadGlob = Message<"zfsilo.v1.ReadGlob"> & {
  * Use `create(ReadGlobSchema)` to create a new message.
  */
 export const ReadGlobSchema: GenMessage<ReadGlob> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 21);
+  messageDesc(file_zfsilo_v1_agent_service, 24);
 
 /**
  * Entries in byte order.
@@ -879,7 +1022,7 @@ export type ListDirectory = Message<"zfsilo.v1.ListDirectory"> & {
  * Use `create(ListDirectorySchema)` to create a new message.
  */
 export const ListDirectorySchema: GenMessage<ListDirectory> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 22);
+  messageDesc(file_zfsilo_v1_agent_service, 25);
 
 /**
  * One write of the whole content.
@@ -914,7 +1057,7 @@ export type WriteFile = Message<"zfsilo.v1.WriteFile"> & {
  * Use `create(WriteFileSchema)` to create a new message.
  */
 export const WriteFileSchema: GenMessage<WriteFile> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 23);
+  messageDesc(file_zfsilo_v1_agent_service, 26);
 
 /**
  * A piece of a FileBatchAnswer in its binary form: a walk of configfs on a large target is more than one message may hold.
@@ -949,7 +1092,7 @@ export type FileBatchResult = Message<"zfsilo.v1.FileBatchResult"> & {
  * Use `create(FileBatchResultSchema)` to create a new message.
  */
 export const FileBatchResultSchema: GenMessage<FileBatchResult> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 24);
+  messageDesc(file_zfsilo_v1_agent_service, 27);
 
 /**
  * The results of a batch that was performed to its end.
@@ -970,7 +1113,7 @@ export type FileBatchAnswer = Message<"zfsilo.v1.FileBatchAnswer"> & {
  * Use `create(FileBatchAnswerSchema)` to create a new message.
  */
 export const FileBatchAnswerSchema: GenMessage<FileBatchAnswer> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 25);
+  messageDesc(file_zfsilo_v1_agent_service, 28);
 
 /**
  * The result of one file operation.
@@ -1012,7 +1155,7 @@ export type FileResult = Message<"zfsilo.v1.FileResult"> & {
  * Use `create(FileResultSchema)` to create a new message.
  */
 export const FileResultSchema: GenMessage<FileResult> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 26);
+  messageDesc(file_zfsilo_v1_agent_service, 29);
 
 /**
  * A file that a pattern matched.
@@ -1040,7 +1183,7 @@ export type FileContent = Message<"zfsilo.v1.FileContent"> & {
  * Use `create(FileContentSchema)` to create a new message.
  */
 export const FileContentSchema: GenMessage<FileContent> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 27);
+  messageDesc(file_zfsilo_v1_agent_service, 30);
 
 /**
  * Why there is no result.
@@ -1110,7 +1253,7 @@ export type RequestFailure = Message<"zfsilo.v1.RequestFailure"> & {
  * Use `create(RequestFailureSchema)` to create a new message.
  */
 export const RequestFailureSchema: GenMessage<RequestFailure> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 28);
+  messageDesc(file_zfsilo_v1_agent_service, 31);
 
 /**
  * End a request. Its answer still comes.
@@ -1131,7 +1274,7 @@ export type RequestCancel = Message<"zfsilo.v1.RequestCancel"> & {
  * Use `create(RequestCancelSchema)` to create a new message.
  */
 export const RequestCancelSchema: GenMessage<RequestCancel> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 29);
+  messageDesc(file_zfsilo_v1_agent_service, 32);
 
 /**
  * Permission to send so many more bytes of a request's output.
@@ -1159,7 +1302,7 @@ export type OutputCredit = Message<"zfsilo.v1.OutputCredit"> & {
  * Use `create(OutputCreditSchema)` to create a new message.
  */
 export const OutputCreditSchema: GenMessage<OutputCredit> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 30);
+  messageDesc(file_zfsilo_v1_agent_service, 33);
 
 /**
  * Begins a rotation.
@@ -1174,7 +1317,7 @@ export type CredentialRequest = Message<"zfsilo.v1.CredentialRequest"> & {
  * Use `create(CredentialRequestSchema)` to create a new message.
  */
 export const CredentialRequestSchema: GenMessage<CredentialRequest> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 31);
+  messageDesc(file_zfsilo_v1_agent_service, 34);
 
 /**
  * The hash of the credential that the agent will show from now on.
@@ -1195,7 +1338,7 @@ export type CredentialOffer = Message<"zfsilo.v1.CredentialOffer"> & {
  * Use `create(CredentialOfferSchema)` to create a new message.
  */
 export const CredentialOfferSchema: GenMessage<CredentialOffer> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 32);
+  messageDesc(file_zfsilo_v1_agent_service, 35);
 
 /**
  * Both credentials open the stream now.
@@ -1210,7 +1353,7 @@ export type CredentialAccepted = Message<"zfsilo.v1.CredentialAccepted"> & {
  * Use `create(CredentialAcceptedSchema)` to create a new message.
  */
 export const CredentialAcceptedSchema: GenMessage<CredentialAccepted> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 33);
+  messageDesc(file_zfsilo_v1_agent_service, 36);
 
 /**
  * Only the newer one has to.
@@ -1225,7 +1368,7 @@ export type CredentialInUse = Message<"zfsilo.v1.CredentialInUse"> & {
  * Use `create(CredentialInUseSchema)` to create a new message.
  */
 export const CredentialInUseSchema: GenMessage<CredentialInUse> = /*@__PURE__*/
-  messageDesc(file_zfsilo_v1_agent_service, 34);
+  messageDesc(file_zfsilo_v1_agent_service, 37);
 
 /**
  * Which output.
