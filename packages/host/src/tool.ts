@@ -1,4 +1,4 @@
-import type { Argv, CallOptions, Executor, RunOptions, RunResult } from "@zfsilo/command";
+import type { Argv, CallOptions, Executor, RunOptions, RunResult, Sequence } from "@zfsilo/command";
 import { StorageError, type Reason } from "@zfsilo/lib";
 
 /** One row of a tool's failure table. The first row whose exit code (when given) and pattern match decides. */
@@ -58,6 +58,11 @@ export class Tool {
   /** Runs it and returns its exit as data, for callers to whom some exits are answers. */
   async exit(argv: Argv, options: RunOptions): Promise<RunResult> {
     return await this.#executor.run(argv, options);
+  }
+
+  /** Runs commands one after the other in one round trip, and returns the results of those that ran. */
+  async sequence(commands: Sequence, options: RunOptions): Promise<readonly RunResult[]> {
+    return await this.#executor.sequence(commands, options);
   }
 
   failure(doing: Doing, argv: Argv, result: RunResult): StorageError {

@@ -30,8 +30,14 @@ export interface Place {
 export interface PlacerOptions {
   readonly hosts: HostStore;
   readonly volumes: Pick<VolumeStore, "commitments">;
-  readonly pools: Pick<PoolProbe, "look">;
+  readonly pools: Pick<PoolProbe, "look" | "recent">;
 }
+
+/**
+ * A volume that grows stays where it is: what its pool had a minute ago, and what was promised since then, tells whether it may.
+ * Whether the pool has the space now is for ZFS to say.
+ */
+const recentMs = 60_000;
 
 /** Among several hosts, one that takes longer to tell about its pools gets no volume. One that was named is waited for. */
 const lookLimitMs = 10_000;
@@ -86,7 +92,7 @@ export class Placer {
     return await this.#look([{ host, pool }], ([seen]) => {
       requireRoom({ host, pool }, seen, more.capacityBytes, capacityBytes);
       return this.#begin({ host, pool }, undefined, more);
-    });
+    }, recentMs);
   }
 
   /** A place that was named is used, or refused for what is wrong with it. How much space a thick volume finds is for ZFS to say. */
@@ -107,9 +113,9 @@ export class Placer {
   }
 
   /** Looks, and decides in the same turn of the event loop in which it learns what is promised. */
-  async #look<T>(spots: readonly Spot[], decide: (seen: readonly Seen[]) => T): Promise<T> {
+  async #look<T>(spots: readonly Spot[], decide: (seen: readonly Seen[]) => T, notOlderMs = 0): Promise<T> {
     const hosts = [...new Map(spots.map(({ host }) => [host.id, host])).values()];
-    const look = (host: HostRecord) => (hosts.length === 1 ? this.#lookAt(host) : this.#lookWithin(host, lookLimitMs));
+    const look = (host: HostRecord) => (hosts.length === 1 ? this.#lookAt(host, notOlderMs) : this.#lookWithin(host, lookLimitMs));
     const looks = new Map(await Promise.all(hosts.map(async (host) => [host.id, await look(host)] as const)));
     const known = [...this.#begun];
     const commitments = await this.#options.volumes.commitments(known.flatMap(({ volumeId }) => volumeId ?? []));
@@ -123,7 +129,9 @@ export class Placer {
     return await Promise.race([this.#lookAt(host), sleep(limitMs, { pools: [], failure }, { ref: false })]);
   }
 
-  #lookAt(host: HostRecord): Promise<HostLook> {
+  #lookAt(host: HostRecord, notOlderMs = 0): Promise<HostLook> {
+    const pools = notOlderMs === 0 ? undefined : this.#options.pools.recent(host, notOlderMs);
+    if (pools !== undefined) return Promise.resolve({ pools, failure: undefined });
     const underWay = this.#looks.get(host.id);
     if (underWay !== undefined) return underWay;
     const look = this.#lookNow(host).finally(() => this.#looks.delete(host.id));

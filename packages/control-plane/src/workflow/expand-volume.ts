@@ -1,3 +1,4 @@
+import { parseDatasetName } from "@zfsilo/host";
 import { bytes } from "@zfsilo/lib";
 import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
@@ -9,7 +10,7 @@ import type { WorkflowDeps } from "./deps.ts";
 import { requireUnlocked } from "./encryption.ts";
 import { requireFilesystem } from "./format.ts";
 import { growToDevice, requireFollowed } from "./grow-filesystem.ts";
-import { getOwnZvol } from "./ownership.ts";
+import { getOwnZvol, ownerOf } from "./ownership.ts";
 
 const context = z.object({ volumeId, capacityBytes: z.bigint() });
 
@@ -30,10 +31,16 @@ export const expandVolume = forward<ExpandVolumeContext, WorkflowDeps>("volume.e
 async function growZvol(c: ExpandVolumeContext, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.get(c.volumeId);
   const machine = await deps.machines.get(volume.hostId);
+  const dataset = parseDatasetName(volume.dataset);
+  const { guid, ...marks } = ownerOf(volume, deps);
+  if (guid !== undefined) {
+    const known = { ...marks, guid, sizeBytes: bytes(volume.capacityBytes), encrypted: volume.encryption !== undefined };
+    if ((await machine.zfs.growKnownVolume(dataset, known, bytes(c.capacityBytes), { signal })) !== undefined) return;
+  }
+  // It is not as the row has it: grown by an earlier call that failed, locked, or not ours.
   const zvol = await getOwnZvol(machine, volume, deps, signal);
   requireUnlocked(zvol, volume, "expand");
-  const { dataset, sizeBytes } = zvol;
-  if (sizeBytes < c.capacityBytes) await machine.zfs.growVolume(dataset, bytes(c.capacityBytes), { signal });
+  if (zvol.sizeBytes < c.capacityBytes) await machine.zfs.growVolume(dataset, bytes(c.capacityBytes), { signal });
 }
 
 async function growDevices(c: ExpandVolumeContext, io: Io): Promise<undefined> {

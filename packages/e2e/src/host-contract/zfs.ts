@@ -1,4 +1,5 @@
-import { childOf, parseDatasetName, parsePoolName } from "@zfsilo/host";
+import { RecordingExecutor } from "@zfsilo/command";
+import { childOf, parseDatasetName, parsePoolName, Zfs, ZfsSnapshots } from "@zfsilo/host";
 import { bytes } from "@zfsilo/lib";
 import { describe, expect, it } from "vitest";
 import { mib, type CurrentLab } from "./lab.ts";
@@ -157,6 +158,33 @@ function changeCases(current: CurrentLab): void {
     const left = await zfs.getVolume(dataset, o);
     expect(left.sizeBytes).toBe(mib(96));
     expect(left.refreservationBytes).toBeGreaterThanOrEqual(mib(96));
+  });
+
+  it("checks what is known, changes it and reads it back in one round trip", async () => {
+    const lab = current();
+    const { o } = lab;
+    const recorded = new RecordingExecutor(lab.world.target);
+    const trips = async <T>(work: Promise<T>): Promise<{ readonly result: T; readonly trips: number }> => {
+      const before = recorded.calls.length;
+      return { result: await work, trips: recorded.calls.length - before };
+    };
+    const [zfs, snapshots] = [new Zfs(recorded), new ZfsSnapshots(recorded)];
+    const volume = await lab.bareVolume();
+    const { dataset, owner } = volume;
+    const known = { ...owner, guid: volume.zvol.guid, sizeBytes: mib(64), encrypted: false };
+    expect(await trips(zfs.growKnownVolume(dataset, known, mib(96), o))).toMatchObject({ result: { sizeBytes: mib(96) }, trips: 1 });
+    for (const other of [known, { ...known, sizeBytes: mib(96), guid: "1" }, { ...known, sizeBytes: mib(96), encrypted: true }]) {
+      expect(await trips(zfs.growKnownVolume(dataset, other, mib(128), o))).toEqual({ result: undefined, trips: 1 });
+    }
+    const { name, taken } = await lab.snapshot(volume, "s1");
+    const mine = { snapshot: "snap_s1", cluster: owner.cluster, guid: taken.guid };
+    expect(await trips(snapshots.destroy(name, mine, {}, o))).toEqual({ result: "destroyed", trips: 1 });
+    expect((await zfs.getVolume(dataset, o)).sizeBytes).toBe(mib(96));
+    await zfs.destroyOwnedVolume(dataset, { ...owner, guid: known.guid }, o);
+    // udev may have held it for a moment: then there were more tries like the last.
+    const destroyed = recorded.calls.slice(-1).map(({ argv = [] }) => argv.filter((word) => word === "&&").length);
+    expect(destroyed).toEqual([2]);
+    expect(await zfs.findVolume(dataset, o)).toBeUndefined();
   });
 
   it("sets options and marks in one go", async () => {

@@ -47,8 +47,7 @@ export class ZfsClones {
     if (sizeBytes !== undefined) await this.#requireRoom(snapshot, sizeBytes, o);
     const settings = assignments({ ...spec.options, ...spec.userProperties }).flatMap((assignment) => ["-o", assignment]);
     const argv: Argv = ["zfs", "clone", ...settings, snapshot, dataset];
-    await this.#reader.tool.run(doing, argv, o);
-    const made = await this.#zfs.getVolume(dataset, o);
+    const made = await this.#zfs.changeVolume(doing, argv, dataset, o);
     if (made.origin !== snapshot) {
       throw this.#reader.error("internal", `${doing}: its origin is ${made.origin ?? "nothing"} afterwards`);
     }
@@ -69,8 +68,7 @@ export class ZfsClones {
     const present = await this.#zfs.getVolume(dataset, o);
     const { origin } = present;
     if (origin === undefined) return present;
-    await this.#reader.tool.run(`promote ${dataset}`, ["zfs", "promote", dataset], o);
-    const promoted = await this.#zfs.getVolume(dataset, o);
+    const promoted = await this.#zfs.changeVolume(`promote ${dataset}`, ["zfs", "promote", dataset], dataset, o);
     if (promoted.origin === origin) {
       throw this.#reader.error("internal", `promote ${dataset}: it is still a clone of ${origin}`);
     }

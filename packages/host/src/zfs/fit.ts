@@ -16,8 +16,7 @@ export async function fitVolume(zfs: Zfs, reader: ZfsReader, made: Zvol, { sizeB
   const grown = made.sizeBytes === sizeBytes ? made : await zfs.growVolume(made.dataset, sizeBytes, o);
   if (sparse || grown.refreservationBytes >= sizeBytes) return grown;
   const doing = `reserve the size of ${made.dataset}`;
-  await reader.tool.run(doing, ["zfs", "set", "refreservation=auto", made.dataset], o);
-  const reserved = await zfs.getVolume(made.dataset, o);
+  const reserved = await zfs.changeVolume(doing, ["zfs", "set", "refreservation=auto", made.dataset], made.dataset, o);
   if (reserved.refreservationBytes >= sizeBytes) return reserved;
   throw reader.error("internal", `${doing}: ${formatBytes(reserved.refreservationBytes)} are reserved afterwards`);
 }

@@ -1,4 +1,4 @@
-import { CommandOutputError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
+import { CommandOutputError, type Argv, type CallOptions, type Executor, type RunOptions, type RunResult } from "@zfsilo/command";
 import { StorageError } from "@zfsilo/lib";
 import { Tool } from "../tool.ts";
 import { zfsFailures } from "./errors.ts";
@@ -11,6 +11,19 @@ export interface FoundProperties {
   /** Without those that do not exist. */
   readonly properties: PropertiesByDataset;
 }
+
+/** What to read of which names of one pool. */
+export interface Question {
+  readonly pool: PoolName;
+  readonly names: readonly string[];
+  readonly columns: string;
+}
+
+export function argvOf({ pool, names, columns }: Question): Argv {
+  return ["zfs", "get", "-Hp", "-o", "name,property,value,source", columns, pool, ...names.filter((name) => name !== (pool as string))];
+}
+
+const noResult: RunResult = { exitCode: -1, stdout: "", stderr: "" };
 
 /** What the wrappers over zfs(8) share: the tool, and reading without mistaking one kind of absence for another. */
 export class ZfsReader {
@@ -27,9 +40,20 @@ export class ZfsReader {
    * what it found of the names given and complains about the others. A missing pool throws `unavailable`.
    */
   async findProperties(pool: PoolName, names: readonly string[], columns: string, o: CallOptions): Promise<FoundProperties> {
-    const asked = [pool, ...names.filter((name) => name !== (pool as string))];
-    const argv: Argv = ["zfs", "get", "-Hp", "-o", "name,property,value,source", columns, ...asked];
-    const result = await this.tool.exit(argv, o);
+    const question = { pool, names, columns };
+    return this.answerTo(question, await this.tool.exit(argvOf(question), o));
+  }
+
+  /** Runs a command that must succeed, and reads properties back in the same round trip. */
+  async change(doing: string, argv: Argv, question: Question, o: RunOptions): Promise<FoundProperties> {
+    const [changed, answer] = await this.tool.sequence([{ argv }, { argv: argvOf(question) }], o);
+    if (changed === undefined || answer === undefined) throw this.tool.failure(doing, argv, changed ?? noResult);
+    return this.answerTo(question, answer);
+  }
+
+  answerTo(question: Question, result: RunResult): FoundProperties {
+    const { pool, names } = question;
+    const argv = argvOf(question);
     const doing = `read ${names.join(", ")}`;
     const failure = result.exitCode === 0 ? undefined : this.tool.failure(doing, argv, result);
     if (failure !== undefined && failure.reason !== "not_found") throw failure;

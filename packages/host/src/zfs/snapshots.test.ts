@@ -112,9 +112,34 @@ describe("destroy", () => {
     ["one without a mark", owner, (text: string) => text.replace("snapshot\tsnap_a\tlocal", "snapshot\t-\t-")],
     ["one with an inherited mark", owner, (text: string) => text.replace("snap_a\tlocal", "snap_a\tinherited from tank/zfsilo/v1")],
     ["another cluster's", owner, (text: string) => text.replace("cl_test", "cl_other")],
-    ["one of another guid", { ...owner, guid: "1" }, (text: string) => text],
   ])("leaves %s", async (_, expected, change) => {
     await expect(against([present(change)], (snapshots) => snapshots.destroy(s1, expected, { defer: true }, o))).rejects.toMatchObject({ reason: "precondition" });
+  });
+
+  const guid = "7627631462412141790";
+  const gate = (change: (text: string) => string = (text) => text): ScriptedRun => ({
+    argv: `zfs get -Hp -o property,value,source type,guid,defer_destroy,zfsilo:cluster,zfsilo:snapshot ${s1}`,
+    stdout: change(`type\tsnapshot\t-\nguid\t${guid}\t-\ndefer_destroy\toff\t-\nzfsilo:cluster\tcl_test\tinherited from ${v1}\nzfsilo:snapshot\tsnap_a\tlocal\n`),
+  });
+  const known = { ...owner, guid };
+
+  it("checks one whose guid is known in the exec that destroys it", async () => {
+    expect(await against([gate(), destroy, absent], (snapshots) => snapshots.destroy(s1, known, {}, o))).toBe("destroyed");
+    await expect(against([gate(), destroy, present(free)], (snapshots) => snapshots.destroy(s1, known, {}, o))).rejects.toThrow("still there");
+    const gone = { argv: gate().argv, exitCode: 1, stderr: `cannot open '${s1}': dataset does not exist\n` };
+    expect(await against([gone, absent], (snapshots) => snapshots.destroy(s1, known, {}, o))).toBe("destroyed");
+    const put = { argv: `zfs destroy -d ${s1}` };
+    const left = present((text) => text.replace("defer_destroy\toff", "defer_destroy\ton"));
+    expect(await against([gate(), put, left], (snapshots) => snapshots.destroy(s1, known, { defer: true }, o))).toBe("deferred");
+  });
+
+  it.each([
+    ["another guid", (text: string) => text.replace(guid, "1")],
+    ["another snapshot's mark", (text: string) => text.replace("snap_a", "snap_b")],
+    ["another cluster's volume", (text: string) => text.replaceAll("cl_test", "cl_other")],
+  ])("stops before it destroys one with %s", async (_, change) => {
+    const destroyed = against([gate(change), present(change)], (snapshots) => snapshots.destroy(s1, known, {}, o));
+    await expect(destroyed).rejects.toMatchObject({ reason: "precondition" });
   });
 
   it("names the holds in the way", async () => {

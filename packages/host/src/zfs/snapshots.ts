@@ -1,9 +1,10 @@
-import { CommandOutputError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
+import { CommandOutputError, type Argv, type CallOptions, type Executor, type SequencedCommand } from "@zfsilo/command";
 import { invalidField, pauses, StorageError } from "@zfsilo/lib";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { assignments, requireUserProperties } from "./assignments.ts";
+import { snapshotGate } from "./gates.ts";
 import { poolOf, type DatasetName } from "./names.ts";
-import { ZfsReader } from "./reader.ts";
+import { argvOf, ZfsReader, type FoundProperties } from "./reader.ts";
 import { datasetOf, poolOfSnapshot, type HoldTag, type SnapshotName } from "./snapshot-name.ts";
 import { eachSnapshot, parseHolds, parseSnapshot, snapshotColumns, type ZfsSnapshot } from "./snapshot-parse.ts";
 
@@ -71,8 +72,8 @@ export class ZfsSnapshots {
     requireUserProperties(properties);
     const settings = assignments(properties).flatMap((assignment) => ["-o", assignment]);
     const doing = `take ${names.length === 1 ? "snapshot" : "snapshots"} ${names.join(", ")}`;
-    await this.#reader.tool.run(doing, ["zfs", "snapshot", ...settings, ...names], o);
-    const made = await this.#findAll(names, o);
+    const question = { pool, names, columns: snapshotColumns };
+    const made = this.#snapshotsIn(names, await this.#reader.change(doing, ["zfs", "snapshot", ...settings, ...names], question, o));
     const snapshots = names.map((name) => {
       const snapshot = made.get(name);
       if (snapshot?.owner === properties["zfsilo:snapshot"]) return snapshot;
@@ -119,7 +120,8 @@ export class ZfsSnapshots {
 
   /**
    * Destroys one snapshot if it is the expected one, never what depends on it. Absent is done. With `defer` one that has
-   * clones or holds goes with the last of them; without, SnapshotInUseError names them.
+   * clones or holds goes with the last of them; without, SnapshotInUseError names them. With a guid that is one round trip,
+   * in which the check lets the destroying go on.
    */
   async destroy(
     name: SnapshotName,
@@ -127,15 +129,15 @@ export class ZfsSnapshots {
     { defer = false }: { readonly defer?: boolean },
     o: CallOptions,
   ): Promise<Destroyed> {
+    const { guid } = owner;
+    const known = guid === undefined ? undefined : await this.#destroy(name, defer, o, snapshotGate(name, { ...owner, guid }));
+    if (known !== undefined) return known;
+    // Not what it is known as, or not there: what it is decides, and is said.
     const present = await this.find(name, o);
     if (present === undefined) return "destroyed";
     this.requireOwner(present, owner);
     if (present.deferred && defer) return "deferred";
-    await this.#destroy(name, defer, o);
-    const left = await this.find(name, o);
-    if (left === undefined) return "destroyed";
-    if (defer && left.deferred) return "deferred";
-    throw this.#reader.error("internal", `destroy snapshot ${name}: it is still there`);
+    return (await this.#destroy(name, defer, o)) ?? "destroyed";
   }
 
   /** Keeps it from being destroyed under a tag. Done when it has that tag already. */
@@ -220,18 +222,23 @@ export class ZfsSnapshots {
     throw this.#reader.error("internal", `${doing}: the volume differs from it afterwards`);
   }
 
-  async #destroy(name: SnapshotName, defer: boolean, o: CallOptions): Promise<void> {
+  /** Undefined: the check did not pass, and nothing was done. */
+  async #destroy(name: SnapshotName, defer: boolean, o: CallOptions, check?: SequencedCommand): Promise<Destroyed | undefined> {
     const doing = `destroy snapshot ${name}`;
     const argv: Argv = ["zfs", "destroy", ...(defer ? ["-d"] : []), name];
+    const question = { pool: poolOfSnapshot(name), names: [name], columns: snapshotColumns };
+    const rest = [{ argv }, { argv: argvOf(question) }] as const;
     const waits = pauses(busyBackoff);
     for (;;) {
-      const result = await this.#reader.tool.exit(argv, o);
-      if (result.exitCode === 0) return;
+      const results = await this.#reader.tool.sequence(check === undefined ? rest : [check, ...rest], o);
+      const [result, answer] = check === undefined ? results : results.slice(1);
+      if (result === undefined) return undefined;
+      if (answer !== undefined) return this.#fateOf(name, defer, this.#snapshotsIn([name], this.#reader.answerTo(question, answer)).get(name));
       const failure = this.#reader.tool.failure(doing, argv, result);
-      if (failure.reason === "not_found") return;
-      if (failure.reason !== "busy" && failure.reason !== "has_dependents") throw failure;
+      if (!["not_found", "busy", "has_dependents"].includes(failure.reason)) throw failure;
       const present = await this.find(name, o);
-      if (present === undefined) return;
+      if (present === undefined) return "destroyed";
+      if (failure.reason === "not_found") return this.#fateOf(name, defer, present);
       const holds = present.holds === 0 ? [] : ((await this.holds([name], o)).get(name) ?? []);
       if (present.clones.length > 0 || holds.length > 0) {
         throw new SnapshotInUseError(this.#executor.host, doing, present.clones, holds, failure);
@@ -240,6 +247,12 @@ export class ZfsSnapshots {
       if (pause.done === true) throw failure;
       await sleep(pause.value, undefined, { signal: o.signal });
     }
+  }
+
+  #fateOf(name: SnapshotName, defer: boolean, left: ZfsSnapshot | undefined): Destroyed {
+    if (left === undefined) return "destroyed";
+    if (defer && left.deferred) return "deferred";
+    throw this.#reader.error("internal", `destroy snapshot ${name}: it is still there`);
   }
 
   async #runUnless(done: StorageError["reason"], doing: string, argv: Argv, o: CallOptions): Promise<void> {
@@ -252,7 +265,10 @@ export class ZfsSnapshots {
   async #findAll(names: readonly SnapshotName[], o: CallOptions): Promise<Map<SnapshotName, ZfsSnapshot>> {
     const [first] = names;
     if (first === undefined) return new Map();
-    const { argv, stdout, properties } = await this.#reader.findProperties(poolOfSnapshot(first), names, snapshotColumns, o);
+    return this.#snapshotsIn(names, await this.#reader.findProperties(poolOfSnapshot(first), names, snapshotColumns, o));
+  }
+
+  #snapshotsIn(names: readonly SnapshotName[], { argv, stdout, properties }: FoundProperties): Map<SnapshotName, ZfsSnapshot> {
     return this.#reader.read(argv, stdout, () => {
       const found = new Map<SnapshotName, ZfsSnapshot>();
       for (const name of names) {

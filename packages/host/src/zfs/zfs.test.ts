@@ -119,7 +119,47 @@ describe("growVolume", () => {
   });
 });
 
+const guid = "17758524824568895114";
+
+describe("growKnownVolume", () => {
+  const known = { volume: "vol_a", cluster: "cl_test", guid, sizeBytes: bytes(268435456), encrypted: false };
+  const set = { argv: "zfs set volsize=536870912 tank/zfsilo/v1" };
+  const gate = (change: (text: string) => string = (text) => text): ScriptedRun => ({
+    argv: "zfs get -Hp -o property,value,source type,guid,zfsilo:volume,zfsilo:cluster,volsize,keystatus tank/zfsilo/v1",
+    stdout: change(`type\tvolume\t-\nguid\t${guid}\t-\nzfsilo:volume\tvol_a\tlocal\nzfsilo:cluster\tcl_test\tlocal\nvolsize\t268435456\tlocal\nkeystatus\t-\t-\n`),
+  });
+  const grow = (runs: ScriptedRun[], to = 536870912) => against(runs, (zfs) => zfs.growKnownVolume(dataset, known, bytes(to), o));
+
+  it("checks, grows and reads back", async () => {
+    expect(await grow([gate(), set, present(withSize(536870912))])).toMatchObject({ sizeBytes: 536870912n });
+    await expect(grow([gate(), set, present()])).rejects.toMatchObject({ reason: "internal" });
+  });
+
+  it.each([
+    ["has another size", gate((text) => text.replace("268435456", "536870912"))],
+    ["is another's", gate((text) => text.replace("vol_a", "vol_b"))],
+    ["was made again", gate((text) => text.replace(guid, "1"))],
+    ["is locked", gate((text) => text.replace("keystatus\t-", "keystatus\tunavailable"))],
+    ["is gone", { argv: gate().argv, exitCode: 1, stderr: "cannot open 'tank/zfsilo/v1': dataset does not exist\n" }],
+  ])("does nothing to one that %s", async (_, seen) => {
+    expect(await grow([seen])).toBeUndefined();
+  });
+
+  it("never shrinks", async () => {
+    expect(await grow([], 268435455)).toBeUndefined();
+  });
+
+  it("says why zfs refuses", async () => {
+    const refused = { ...set, exitCode: 1, stderr: "cannot set property for 'tank/zfsilo/v1': size is greater than available space\n" };
+    await expect(grow([gate(), refused])).rejects.toMatchObject({ reason: "no_space" });
+  });
+});
+
 describe("destroy", () => {
+  const gate = () => ({
+    argv: "zfs get -Hp -o property,value,source type,guid,zfsilo:volume,zfsilo:cluster tank/zfsilo/v1",
+    stdout: `type\tvolume\t-\nguid\t${guid}\t-\nzfsilo:volume\tvol_a\tlocal\nzfsilo:cluster\tcl_test\tlocal\n`,
+  });
   const destroy = { argv: "zfs destroy tank/zfsilo/v1" };
   const busy = { ...destroy, exitCode: 1, stderr: "cannot destroy 'tank/zfsilo/v1': dataset is busy\n" };
   const settle = { argv: "udevadm settle --timeout=5" };
@@ -149,17 +189,36 @@ describe("destroy", () => {
   it("destroys its own, and only its own", async () => {
     await against([present(), destroy, absent], (zfs) => zfs.destroyOwnedVolume(dataset, owner, o));
     await against([absent], (zfs) => zfs.destroyOwnedVolume(dataset, owner, o));
-    const guid = "17758524824568895114";
-    await against([present(), destroy, absent], (zfs) => zfs.destroyOwnedVolume(dataset, { ...owner, guid }, o));
     for (const foreign of [
       { ...owner, volume: "vol_b" },
       { ...owner, cluster: "cl_other" },
-      { ...owner, guid: "1" },
     ]) {
       await expect(against([present()], (zfs) => zfs.destroyOwnedVolume(dataset, foreign, o))).rejects.toMatchObject({
         reason: "precondition",
       });
     }
+  });
+
+  it("checks a volume whose guid is known in the exec that destroys it", async () => {
+    const known = { ...owner, guid };
+    await against([gate(), destroy, absent], (zfs) => zfs.destroyOwnedVolume(dataset, known, o));
+    await expect(against([gate(), destroy, present()], (zfs) => zfs.destroyOwnedVolume(dataset, known, o))).rejects.toThrow("still there");
+    await against([gate(), busy, settle, gate(), destroy, absent], (zfs) => zfs.destroyOwnedVolume(dataset, known, o));
+    const gone = { argv: gate().argv, exitCode: 1, stderr: "cannot open 'tank/zfsilo/v1': dataset does not exist\n" };
+    await against([gone, absent], (zfs) => zfs.destroyOwnedVolume(dataset, known, o));
+    await expect(against([gone, poolMissing], (zfs) => zfs.destroyOwnedVolume(dataset, known, o))).rejects.toMatchObject({ reason: "unavailable" });
+  });
+
+  it.each([
+    ["another guid", (text: string) => text.replace(guid, "1")],
+    ["another mark", (text: string) => text.replace("vol_a", "vol_b")],
+    ["an inherited mark", (text: string) => text.replace("cl_test\tlocal", "cl_test\tinherited from tank/zfsilo")],
+    ["another type", (text: string) => text.replace("v1\ttype\tvolume", "v1\ttype\tfilesystem").replace("type\tvolume\t-\nguid", "type\tfilesystem\t-\nguid")],
+  ])("stops before it destroys one with %s", async (_, change) => {
+    const seen = { argv: gate().argv, stdout: change(gate().stdout) };
+    await expect(against([seen, present(change)], (zfs) => zfs.destroyOwnedVolume(dataset, { ...owner, guid }, o))).rejects.toMatchObject({
+      reason: "precondition",
+    });
   });
 
   it("does not take an inherited mark for ownership", async () => {

@@ -1,9 +1,10 @@
-import { CommandOutputError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
+import { CommandOutputError, type Argv, type CallOptions, type Executor, type RunOptions, type SequencedCommand } from "@zfsilo/command";
 import { formatBytes, invalidField, pauses, StorageError, type Bytes } from "@zfsilo/lib";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { findHolders, nameHolders } from "../holders/holders.ts";
 import { assignments, requireUserProperties } from "./assignments.ts";
 import { encryptionArguments, keyInput, type EncryptionSpec } from "./encryption.ts";
+import { sizeGate, volumeGate, type KnownSize } from "./gates.ts";
 import { parentOf, poolOf, zvolPath, type DatasetName, type PoolName } from "./names.ts";
 import type { ZfsOptions } from "./options.ts";
 import {
@@ -17,10 +18,9 @@ import {
   type DatasetSpace,
   type Owner,
   type Pool,
-  type Property,
   type Zvol,
 } from "./parse.ts";
-import { ZfsReader } from "./reader.ts";
+import { argvOf, ZfsReader, type FoundProperties, type Question } from "./reader.ts";
 
 export interface VolumeSpec {
   readonly dataset: DatasetName;
@@ -47,6 +47,14 @@ const busyBackoff = { firstMs: 50, maxMs: 1000, limitMs: 5000 };
 
 /** About 10 ms of work. */
 const volumesPerTurn = 200;
+
+function questionOf(dataset: DatasetName): Question {
+  return { pool: poolOf(dataset), names: [dataset], columns: volumeColumns };
+}
+
+function growArgv(dataset: DatasetName, sizeBytes: Bytes): Argv {
+  return ["zfs", "set", `volsize=${sizeBytes}`, dataset];
+}
 
 /** zfs and zpool. Every argument order and output is listed in COMMANDS.md. */
 export class Zfs {
@@ -80,7 +88,8 @@ export class Zfs {
 
   /** Space of a file system (or pool root). Undefined when it does not exist in its imported pool. */
   async findDatasetSpace(dataset: DatasetName, o: CallOptions): Promise<DatasetSpace | undefined> {
-    const { argv, stdout, properties } = await this.#findProperties(dataset, spaceColumns, o);
+    const { argv, stdout, properties: all } = await this.#reader.findProperties(poolOf(dataset), [dataset], spaceColumns, o);
+    const properties = all.get(dataset);
     return properties === undefined ? undefined : this.#reader.read(argv, stdout, () => parseSpace(properties));
   }
 
@@ -122,8 +131,7 @@ export class Zfs {
       ...assignments({ ...settable, ...spec.userProperties }).flatMap((assignment) => ["-o", assignment]),
       spec.dataset,
     ];
-    await this.#reader.tool.run(`create volume ${spec.dataset}`, argv, { ...o, ...keyInput(spec.encryption?.key) });
-    const made = await this.getVolume(spec.dataset, o);
+    const made = await this.changeVolume(`create volume ${spec.dataset}`, argv, spec.dataset, { ...o, ...keyInput(spec.encryption?.key) });
     if (made.sizeBytes !== spec.sizeBytes) {
       const sizes = `asked for ${spec.sizeBytes} bytes, got ${made.sizeBytes}`;
       throw this.#reader.error("invalid_argument", `create volume ${spec.dataset}: ${sizes}`, {
@@ -138,17 +146,16 @@ export class Zfs {
    * since nothing can be said about what it holds. A dataset of another type is a `precondition` failure.
    */
   async findVolume(dataset: DatasetName, o: CallOptions): Promise<Zvol | undefined> {
-    const { argv, stdout, properties } = await this.#findProperties(dataset, volumeColumns, o);
-    if (properties === undefined) return undefined;
-    const type = properties["type"]?.value;
-    if (type !== "volume") throw this.#reader.error("precondition", `read volume ${dataset}: it is a ${type ?? "dataset"}`);
-    return this.#reader.read(argv, stdout, () => parseZvol(dataset, properties));
+    return this.#volumeIn(dataset, await this.#reader.findProperties(poolOf(dataset), [dataset], volumeColumns, o));
+  }
+
+  /** Runs a command that leaves a volume there, and reads that back in the same round trip. */
+  async changeVolume(doing: string, argv: Argv, dataset: DatasetName, o: RunOptions): Promise<Zvol> {
+    return this.#requireVolume(dataset, this.#volumeIn(dataset, await this.#reader.change(doing, argv, questionOf(dataset), o)));
   }
 
   async getVolume(dataset: DatasetName, o: CallOptions): Promise<Zvol> {
-    const volume = await this.findVolume(dataset, o);
-    if (volume === undefined) throw this.#reader.error("not_found", `read volume ${dataset}: it does not exist`);
-    return volume;
+    return this.#requireVolume(dataset, await this.findVolume(dataset, o));
   }
 
   /** The volumes directly in `parent`, in one command. */
@@ -175,12 +182,26 @@ export class Zfs {
       throw this.#reader.error("invalid_argument", `grow volume ${dataset}: from ${sizes} would shrink it`);
     }
     if (sizeBytes === present.sizeBytes) return present;
-    await this.#reader.tool.run(`grow volume ${dataset}`, ["zfs", "set", `volsize=${sizeBytes}`, dataset], o);
-    const grown = await this.getVolume(dataset, o);
-    if (grown.sizeBytes !== sizeBytes) {
-      throw this.#reader.error("internal", `grow volume ${dataset}: asked for ${sizeBytes} bytes, it has ${grown.sizeBytes}`);
-    }
-    return grown;
+    return this.#requireSize(await this.changeVolume(`grow volume ${dataset}`, growArgv(dataset, sizeBytes), dataset, o), sizeBytes);
+  }
+
+  /**
+   * The same in one round trip, for a volume that is still as it is known. Undefined when it is not, or when that cannot be
+   * told: then nothing was done, and whoever asks looks at it in full.
+   */
+  async growKnownVolume(dataset: DatasetName, known: KnownSize, sizeBytes: Bytes, o: CallOptions): Promise<Zvol | undefined> {
+    if (sizeBytes <= known.sizeBytes) return undefined;
+    const set = growArgv(dataset, sizeBytes);
+    const question = questionOf(dataset);
+    const [check, changed, answer] = await this.#reader.tool.sequence([sizeGate(dataset, known), { argv: set }, { argv: argvOf(question) }], o);
+    if (check === undefined || changed === undefined) return undefined;
+    if (answer === undefined) throw this.#reader.tool.failure(`grow volume ${dataset}`, set, changed);
+    return this.#requireSize(this.#requireVolume(dataset, this.#volumeIn(dataset, this.#reader.answerTo(question, answer))), sizeBytes);
+  }
+
+  #requireSize(grown: Zvol, sizeBytes: Bytes): Zvol {
+    if (grown.sizeBytes === sizeBytes) return grown;
+    throw this.#reader.error("internal", `grow volume ${grown.dataset}: asked for ${sizeBytes} bytes, it has ${grown.sizeBytes}`);
   }
 
   /** Sets options and user properties in one command, and reads them back. */
@@ -188,13 +209,14 @@ export class Zfs {
     requireUserProperties(user);
     const wanted = assignments({ ...options, ...user });
     if (wanted.length === 0) return await this.getVolume(dataset, o);
-    await this.#reader.tool.run(`set properties of ${dataset}`, ["zfs", "set", ...wanted, dataset], o);
-    const { argv, stdout, properties } = await this.#findProperties(dataset, volumeColumns, o);
+    const found = await this.#reader.change(`set properties of ${dataset}`, ["zfs", "set", ...wanted, dataset], questionOf(dataset), o);
+    const { argv, stdout } = found;
+    const properties = found.properties.get(dataset);
     if (properties === undefined) throw this.#reader.error("not_found", `read volume ${dataset}: it does not exist`);
     for (const [name, value] of Object.entries({ ...options, ...user })) {
-      const { value: found, source } = properties[name] ?? { value: "-", source: "-" };
-      if (found !== value || source !== "local") {
-        throw this.#reader.error("internal", `set ${name} of ${dataset}: it reads back as ${found} (${source})`);
+      const { value: now, source } = properties[name] ?? { value: "-", source: "-" };
+      if (now !== value || source !== "local") {
+        throw this.#reader.error("internal", `set ${name} of ${dataset}: it reads back as ${now} (${source})`);
       }
     }
     return this.#reader.read(argv, stdout, () => parseZvol(dataset, properties));
@@ -213,9 +235,15 @@ export class Zfs {
 
   /**
    * Destroys a volume if both its ownership properties, and the guid when given, are the expected ones. Absent is done;
-   * anything else is refused (I1).
+   * anything else is refused (I1). With a guid that is one round trip, in which the check lets the destroying go on.
    */
   async destroyOwnedVolume(dataset: DatasetName, owner: ExpectedOwner, o: CallOptions): Promise<void> {
+    const { guid } = owner;
+    if (guid !== undefined) {
+      const passed = await this.#destroy(dataset, o, volumeGate(dataset, { ...owner, guid }));
+      if (passed) return;
+    }
+    // Not what it is known as, or not there: what it is decides, and is said.
     const present = await this.findVolume(dataset, o);
     if (present === undefined) return;
     this.requireOwner(present, owner);
@@ -235,14 +263,23 @@ export class Zfs {
 
   /** Destroys one volume, never what depends on it. Done when it is gone from its imported pool. */
   async destroyVolume(dataset: DatasetName, o: CallOptions): Promise<void> {
+    await this.#destroy(dataset, o);
+  }
+
+  /** False: the check did not pass, and nothing was done. */
+  async #destroy(dataset: DatasetName, o: CallOptions, check?: SequencedCommand): Promise<boolean> {
     if (parentOf(dataset) === undefined) throw invalidField("dataset", "is a pool");
     const argv: Argv = ["zfs", "destroy", dataset];
+    const question = questionOf(dataset);
+    const rest = [{ argv }, { argv: argvOf(question) }] as const;
     const waits = pauses(busyBackoff);
     for (;;) {
-      const result = await this.#reader.tool.exit(argv, o);
-      if (result.exitCode === 0) break;
+      const results = await this.#reader.tool.sequence(check === undefined ? rest : [check, ...rest], o);
+      const [result, left] = check === undefined ? results : results.slice(1);
+      if (result === undefined) return false;
+      if (left !== undefined) return this.#requireGone(dataset, this.#volumeIn(dataset, this.#reader.answerTo(question, left)));
       const failure = this.#reader.tool.failure(`destroy volume ${dataset}`, argv, result);
-      if (failure.reason === "not_found") break;
+      if (failure.reason === "not_found") return this.#requireGone(dataset, await this.findVolume(dataset, o));
       const pause = failure.reason === "busy" ? waits.next() : undefined;
       if (pause === undefined) throw failure;
       if (pause.done === true) throw nameHolders(failure, await findHolders(this.#executor, zvolPath(dataset), o));
@@ -250,18 +287,24 @@ export class Zfs {
       await this.#executor.run(["udevadm", "settle", "--timeout=5"], o);
       await sleep(pause.value, undefined, { signal: o.signal });
     }
-    if ((await this.findVolume(dataset, o)) !== undefined) {
-      throw this.#reader.error("internal", `destroy volume ${dataset}: it is still there`);
-    }
   }
 
-  async #findProperties(
-    dataset: DatasetName,
-    columns: string,
-    o: CallOptions,
-  ): Promise<{ argv: Argv; stdout: string; properties: Readonly<Record<string, Property>> | undefined }> {
-    const { argv, stdout, properties } = await this.#reader.findProperties(poolOf(dataset), [dataset], columns, o);
-    return { argv, stdout, properties: properties.get(dataset) };
+  #requireGone(dataset: DatasetName, left: Zvol | undefined): true {
+    if (left === undefined) return true;
+    throw this.#reader.error("internal", `destroy volume ${dataset}: it is still there`);
+  }
+
+  #volumeIn(dataset: DatasetName, { argv, stdout, properties: all }: FoundProperties): Zvol | undefined {
+    const properties = all.get(dataset);
+    if (properties === undefined) return undefined;
+    const type = properties["type"]?.value;
+    if (type !== "volume") throw this.#reader.error("precondition", `read volume ${dataset}: it is a ${type ?? "dataset"}`);
+    return this.#reader.read(argv, stdout, () => parseZvol(dataset, properties));
+  }
+
+  #requireVolume(dataset: DatasetName, volume: Zvol | undefined): Zvol {
+    if (volume === undefined) throw this.#reader.error("not_found", `read volume ${dataset}: it does not exist`);
+    return volume;
   }
 
   #requireFilesystem(dataset: DatasetName, space: DatasetSpace): DatasetSpace {

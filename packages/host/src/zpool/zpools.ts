@@ -1,4 +1,4 @@
-import { CommandOutputError, type Argv, type CallOptions, type Executor } from "@zfsilo/command";
+import { CommandOutputError, type Argv, type CallOptions, type Executor, type RunResult } from "@zfsilo/command";
 import { bytes, parseBytes, StorageError, type Bytes } from "@zfsilo/lib";
 import { z } from "zod";
 import { Tool } from "../tool.ts";
@@ -25,6 +25,14 @@ const size = z.union([z.literal("-").transform(() => bytes(0)), z.string().regex
 const count = z.union([z.literal("-").transform(() => 0), z.string().regex(/^\d+$/).transform(Number)]);
 const factLine = z.tuple([z.string(), z.string(), size, size, size, count, z.string(), z.enum(["on", "off", "-"]), count]);
 
+const listArgv: Argv = ["zpool", "list", "-Hp", "-o", poolFactColumns];
+
+const nothing: RunResult = { exitCode: -1, stdout: "", stderr: "" };
+
+function spacesArgv(datasets: readonly DatasetName[]): Argv {
+  return ["zfs", "get", "-Hp", "-o", "name,property,value,source", spaceColumns, ...datasets];
+}
+
 /** Pools as a whole. zpool answers also where zfs waits for ever, on a pool whose I/O is suspended. */
 export class Zpools {
   readonly #executor: Executor;
@@ -37,8 +45,7 @@ export class Zpools {
 
   /** The imported pools. */
   async list(o: CallOptions): Promise<PoolFacts[]> {
-    const argv: Argv = ["zpool", "list", "-Hp", "-o", poolFactColumns];
-    return this.#read(argv, await this.#tool.run("list pools", argv, o), parseFacts);
+    return this.#read(listArgv, await this.#tool.run("list pools", listArgv, o), parseFacts);
   }
 
   /** Devices, scrub and errors of one imported pool. */
@@ -52,8 +59,28 @@ export class Zpools {
 
   /** Space of several datasets of imported pools, in one command. Those that do not exist are left out. */
   async spaces(datasets: readonly [DatasetName, ...DatasetName[]], o: CallOptions): Promise<ReadonlyMap<string, DatasetSpace>> {
-    const argv: Argv = ["zfs", "get", "-Hp", "-o", "name,property,value,source", spaceColumns, ...datasets];
-    const result = await this.#tool.exit(argv, o);
+    const argv = spacesArgv(datasets);
+    return this.#readSpaces(argv, datasets, await this.#tool.exit(argv, o));
+  }
+
+  /**
+   * The imported pools and the space of datasets of them in one round trip. No `spaces` when a pool is in one of the states
+   * in `still`: whatever asks zfs may wait there for ever, so it is not asked.
+   */
+  async survey(
+    datasets: readonly [DatasetName, ...DatasetName[]],
+    still: readonly string[],
+    o: CallOptions,
+  ): Promise<{ readonly pools: readonly PoolFacts[]; readonly spaces: ReadonlyMap<string, DatasetSpace> | undefined }> {
+    const list = { argv: listArgv, gate: { without: still.map((state) => `\t${state}\t`) } };
+    const argv = spacesArgv(datasets);
+    const [listed, found] = await this.#tool.sequence([list, { argv }], o);
+    if (listed?.exitCode !== 0) throw this.#tool.failure("list pools", listArgv, listed ?? nothing);
+    const pools = this.#read(listArgv, listed.stdout, parseFacts);
+    return { pools, spaces: found && this.#readSpaces(argv, datasets, found) };
+  }
+
+  #readSpaces(argv: Argv, datasets: readonly DatasetName[], result: RunResult): ReadonlyMap<string, DatasetSpace> {
     const failure = result.exitCode === 0 ? undefined : this.#tool.failure(`read the space of ${datasets.join(", ")}`, argv, result);
     if (failure !== undefined && failure.reason !== "not_found") throw failure;
     const found = this.#read(argv, result.stdout, (text) => new Map([...parseProperties(text)].map(([name, props]) => [name, parseSpace(props)])));
@@ -67,8 +94,11 @@ export class Zpools {
   /** Limits what a dataset and all below it may take, or with 0n ends the limit. Refused while more than that is in use. */
   async setQuota(dataset: DatasetName, quotaBytes: bigint, o: CallOptions): Promise<void> {
     const value = quotaBytes === 0n ? "none" : quotaBytes.toString();
-    await this.#tool.run(`set the quota of ${dataset}`, ["zfs", "set", `quota=${value}`, dataset], o);
-    const space = (await this.spaces([dataset], o)).get(dataset);
+    const set: Argv = ["zfs", "set", `quota=${value}`, dataset];
+    const look = spacesArgv([dataset]);
+    const [changed, found] = await this.#tool.sequence([{ argv: set }, { argv: look }], o);
+    if (changed === undefined || found === undefined) throw this.#tool.failure(`set the quota of ${dataset}`, set, changed ?? nothing);
+    const space = this.#readSpaces(look, [dataset], found).get(dataset);
     if (space?.quotaBytes === quotaBytes) return;
     throw new StorageError("internal", `set the quota of ${dataset} on ${this.#executor.host}: it reads back as ${space?.quotaBytes ?? "-"}`);
   }
