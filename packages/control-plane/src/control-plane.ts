@@ -35,6 +35,7 @@ import { volumeService } from "./rpc/volume-service.ts";
 import { createSecretKey, findSecretKey } from "./secret-key.ts";
 import { openStores, type Stores } from "./store/open-stores.ts";
 import type { OperationStore } from "./store/stores.ts";
+import { requireCurrentSubject } from "./volume/current.ts";
 import { evictHost } from "./volume/evict-host.ts";
 import { Placer } from "./volume/placer.ts";
 import type { RequestDeps } from "./volume/volume-requests.ts";
@@ -113,7 +114,14 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const metrics = new Metrics(metricSources(stores, pools));
   const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, leftovers, machines, clusterId, turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
   const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
-  const operations = new Operations({ store, deps, log, observer: observe(metrics), workflows });
+  const operations = new Operations({
+    store,
+    deps,
+    log,
+    observer: observe(metrics),
+    workflows,
+    mayFinish: ({ subject }) => requireCurrentSubject(deps, subject),
+  });
   const placer = new Placer({ hosts, volumes, pools });
   const requests: RequestDeps = { ...deps, operations, placer, iqnPrefix: config.iqnPrefix, keyRoots: config.keyRoots };
   const reconciler = new Reconciler({ ...deps, operations, log, repairs: metrics, looks: metrics });

@@ -58,6 +58,8 @@ export interface OperationsOptions<D> {
   readonly workflows: ReadonlyMap<string, Workflow<never, D>>;
   /** How long an undo is tried before its operation is left stuck; default that of the runner. */
   readonly undoBackoff?: Backoff;
+  /** Asked before what a dead process left is finished; it stays open for as long as this throws. */
+  readonly mayFinish?: (left: Unfinished) => Promise<void>;
   /** Around each `do` and `undo`, for tests of what a failure or a crash there leaves. */
   readonly aroundStep?: <T>(entry: JournalEntry, step: string, work: () => Promise<T>) => Promise<T>;
 }
@@ -309,6 +311,7 @@ export class Operations<D> {
     }
     const left = await this.#readAgain(unfinished);
     if (left === undefined) return;
+    await this.#options.mayFinish?.(left);
     this.#options.log.warn({ operation: id, kind, subject }, "finishing an open operation");
     try {
       await this.#runner.recover(workflow, left);

@@ -37,14 +37,13 @@ export async function reconcileVolume(
   { acceptRecord = false, background = false }: { readonly acceptRecord?: boolean; readonly background?: boolean } = {},
 ): Promise<VolumeFindings> {
   const request = { subject: `volumes/${id}`, kind: "volume.reconcile", input: { initiators, acceptRecord }, background };
-  return deps.operations.submit(request, async (begin) => {
-    const volume = await deps.volumes.get(id);
-    return repairClaimed(deps, acceptRecord ? await makeNewest(deps, volume) : volume, begin, { initiators });
-  });
+  // Before the claim: what a dead process left on the volume is finished only once it is decided what counts.
+  if (acceptRecord) await makeNewest(deps, await deps.volumes.get(id));
+  return deps.operations.submit(request, async (begin) => repairClaimed(deps, await deps.volumes.get(id), begin, { initiators }));
 }
 
 /** Makes the record newer than its hosts, as a person has decided. Then they are brought back to it like any other. */
-async function makeNewest(deps: WorkflowDeps, volume: VolumeRecord): Promise<VolumeRecord> {
+async function makeNewest(deps: WorkflowDeps, volume: VolumeRecord): Promise<void> {
   const target = (await observeVolume(deps, volume, [], new AbortController().signal)).targets.get(volume.hostId);
   if (target === undefined) {
     throw new StorageError("unavailable", `look at volumes/${volume.id} on hosts/${volume.hostId}: it does not answer`, {
@@ -53,7 +52,7 @@ async function makeNewest(deps: WorkflowDeps, volume: VolumeRecord): Promise<Vol
     });
   }
   const newer = newerOnHost(volume, target, deps.clusterId);
-  return newer === undefined ? volume : deps.volumes.update(volume.id, { generation: newer + 1 });
+  if (newer !== undefined) await deps.volumes.update(volume.id, { generation: newer + 1 });
 }
 
 /** A repair may uncover another, and that one a third. */

@@ -1,5 +1,6 @@
 import type { Logger } from "@zfsilo/lib";
 import type { LeftoverRecord } from "../store/model.ts";
+import { requireCurrent } from "../volume/current.ts";
 import { cleanInitiator } from "../workflow/clean-initiator.ts";
 import { isOutOfTheWay, type ReconcileDeps } from "./apply.ts";
 import type { RetryLater } from "./retry-later.ts";
@@ -31,11 +32,14 @@ export async function cleanLeftovers(
   }
 }
 
-async function clean({ operations, volumes, leftovers }: ReconcileDeps, { volumeId, hostId, targetName }: LeftoverRecord): Promise<void> {
+async function clean(deps: ReconcileDeps, { volumeId, hostId, targetName }: LeftoverRecord): Promise<void> {
+  const { operations, volumes, leftovers } = deps;
   const request = { subject: `volumes/${volumeId}`, kind: cleanInitiator.kind, input: { hostId, targetName }, background: true };
   await operations.submit(request, async (begin) => {
     if ((await leftovers.find(hostId, targetName)) === undefined) return;
     const volume = await volumes.find(volumeId);
+    // In an older database it may stand for a host that has been connected again since.
+    if (volume?.state === "ready") await requireCurrent(deps, volume);
     const isAttached = volume?.targetName === targetName && volume.attachments.some((attachment) => attachment.hostId === hostId);
     // Connecting it again has removed what was old.
     if (isAttached) await leftovers.remove(hostId, targetName);

@@ -1,4 +1,4 @@
-import { StorageError } from "@zfsilo/lib";
+import { parseVolumeId, StorageError } from "@zfsilo/lib";
 import { newerOnHost } from "../reconcile/compare.ts";
 import { observeVolume } from "../reconcile/observe.ts";
 import type { VolumeRecord } from "../store/model.ts";
@@ -27,6 +27,13 @@ export async function requireCurrent(deps: WorkflowDeps, volume: VolumeRecord): 
     details: { volume: name, host: `hosts/${volume.hostId}`, reason: "RECORD_OUTDATED" },
     hint: "Look with SyncVolume report_only who uses it. When nobody does, SyncVolume with accept ACCEPTANCE_RECORD makes the record count. Nothing was changed.",
   });
+}
+
+/** The same for what a dead process left: undoing or finishing it acts on the record as well. */
+export async function requireCurrentSubject(deps: WorkflowDeps, subject: string): Promise<void> {
+  const [kind, id = ""] = subject.split("/");
+  const volume = kind === "volumes" ? await deps.volumes.find(parseVolumeId(id)) : undefined;
+  if (volume?.state === "ready") await requireCurrent(deps, volume);
 }
 
 /** What a change of access raises the generation to; undefined, and nothing is raised, while the record is older than its hosts. */

@@ -2,6 +2,7 @@ import { StorageError, type SnapshotId, type VolumeId } from "@zfsilo/lib";
 import type { SnapshotRecord, VolumeRecord } from "../store/model.ts";
 import { rollbackVolume } from "../workflow/rollback-volume.ts";
 import type { Answer } from "./answer.ts";
+import { requireCurrent } from "./current.ts";
 import { dependantsOf, inUse, listed, namesOf, requireUnchanged, type Dependant } from "./dependants.ts";
 import { readySnapshot } from "./snapshot-requests.ts";
 import { refuseHeld } from "./snapshot.ts";
@@ -21,6 +22,8 @@ export async function requestRollback(deps: RequestDeps, id: VolumeId, input: Ro
     // Nothing was done to the volume since: it is as the snapshot is, also when later snapshots have gone with it.
     const before = await earlier();
     if (before?.state === "succeeded") return { volume, operation: before.id };
+    // Whoever the record does not know may have the volume mounted: its data would change beneath them.
+    await requireCurrent(deps, volume);
     const snapshot = await readySnapshot(deps, snapshotId, "snapshot");
     const dependants = await dependantsOf(deps, volume);
     requireUnchanged(`roll back volumes/${id}`, holds, subjects(dependants, snapshotId));

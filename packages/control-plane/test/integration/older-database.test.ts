@@ -89,12 +89,14 @@ describe("an older database", () => {
 
   it("refuses the first call already, before anything was looked at", async () => {
     await service.volume("a", "published");
+    await service.call("SnapshotService/CreateSnapshot", { snapshotId: "s", snapshot: { volume: name("a") } });
     await backUp();
     await volumes("ConnectVolume", "a", { host: "hosts/other" });
     const before = machines();
     await putBack();
     await expect(volumes("ConnectVolume", "a", { host: "hosts/take" })).rejects.toThrow(outdated);
     await expect(volumes("UnpublishVolume", "a")).rejects.toThrow(outdated);
+    await expect(service.call("SnapshotService/RollbackVolume", { name: name("a"), snapshot: "snapshots/s" })).rejects.toThrow(outdated);
     expect(machines()).toEqual(before);
   });
 
@@ -120,6 +122,25 @@ describe("an older database", () => {
     await putBack();
     await syncAll();
     expect(await conditionOf("a")).toBe("RECORD_OUTDATED");
+  });
+
+  it("leaves open what was under way in the copy, until it is decided", async () => {
+    await service.volume("a", "published");
+    const { faults } = service.plane.world;
+    faults.add({ host: "take", match: { program: "iscsiadm" }, times: Infinity, effect: { kind: "fail" } });
+    faults.add({ host: "give", match: { pathIncludes: "/acls/", op: "rmdir" }, times: Infinity, effect: { kind: "fail", errno: "EIO" } });
+    await expect(volumes("ConnectVolume", "a", { host: "hosts/take" })).rejects.toThrow();
+    faults.clear();
+    await backUp();
+    await expect.poll(() => conditionOf("a").then(() => volumes("ConnectVolume", "a", { host: "hosts/take" })).then(() => true, () => false), { timeout: 10_000 }).toBe(true);
+    await volumes("StageVolume", "a", { host: "hosts/take", stagingPath: "/mnt/a" });
+    const before = machines();
+    await putBack();
+    await syncAll();
+    await expect(volumes("PublishVolume", "a")).rejects.toThrow(/first/);
+    expect(machines()).toEqual(before);
+    await volumes("SyncVolume", "a", { accept: "ACCEPTANCE_RECORD" });
+    expect(((await volumes("GetVolume", "a"))["volume"] as Json)["attachments"] ?? []).toEqual([]);
   });
 
   it("lets access be taken away without hiding that it is older", async () => {
