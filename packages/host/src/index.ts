@@ -21,6 +21,7 @@ export { formatPortal, parseIqn, parsePortal, type Iqn, type Portal } from "./li
 export { Freezer, type FreezeOptions } from "./mount/freezer.ts";
 export { assertUnderRoots, parseHostPath, type HostPath } from "./mount/host-path.ts";
 export { parseMountOptions } from "./mount/mount-options.ts";
+export { readHolders } from "./holders/holders.ts";
 export { mountsOfDevice, type Mount } from "./mount/mountinfo.ts";
 export { Mounts, type BindMount, type DeviceMount, type MountsOptions } from "./mount/mounts.ts";
 export type { CheckState, HostCheck } from "./preflight/check.ts";

@@ -18,6 +18,8 @@ const pool = /^[A-Za-z][A-Za-z0-9_.:-]*$/;
 /** `mountpoint` of a dataset could put it over /etc, and some others run or hide things: only what volumes need. */
 const assignment =
   /^(?:mountpoint=none|canmount=off|encryption=[a-z0-9-]+|keyformat=(?:raw|hex)|keylocation=(?:prompt|file:\/\/\/[^\0]+)|zfsilo:[a-z-]+=[^\0]{0,1024}|(?:volsize|volblocksize|reservation|refreservation|quota|refquota|compression|sync|logbias|primarycache|secondarycache|copies|dedup|checksum|snapdev)=[A-Za-z0-9_.,-]+)$/;
+/** Of ours, and never inherited over a property of ZFS. */
+const ownMark = /^zfsilo:[a-z-]+$/;
 const names = /^[a-z0-9_:,@#-]+$/i;
 const number = /^\d+$/;
 const tag = /^[A-Za-z0-9_.:-]+$/;
@@ -45,6 +47,7 @@ export const programs: Readonly<Record<string, readonly Rule[]>> = {
     { words: ["get"], flags: ["-Hp"], options: listing, operands: [names], rest: datasetOrSnapshot },
     { words: ["create"], flags: ["-s"], options: { "-V": number, "-o": assignment }, operands: [dataset] },
     { words: ["set"], operands: [assignment], rest: new RegExp(`${assignment.source}|${dataset.source}`) },
+    { words: ["inherit"], flags: ["-S"], required: ["-S"], operands: [ownMark, dataset] },
     { words: ["destroy"], flags: ["-d"], operands: [datasetOrSnapshot] },
     { words: ["snapshot"], options: { "-o": assignment }, operands: [snapshot], rest: snapshot },
     { words: ["clone"], options: { "-o": assignment }, operands: [snapshot, dataset] },

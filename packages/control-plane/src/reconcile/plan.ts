@@ -123,9 +123,9 @@ function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn, o
     case "POOL_SUSPENDED":
       return "a person has to bring the pool's devices back and clear it (zpool clear)";
     case "ZVOL_MISSING":
-      return "what is missing is never made anew: restore it from a copy, or delete the volume";
+      return "what is missing is never made anew: restore it from a copy and call AdoptVolume, or delete the volume";
     case "FOREIGN_ZVOL":
-      return "a zvol that is not ours is never touched: a person has to look whose it is";
+      return "a zvol that is not ours is never touched: a person has to look whose it is; AdoptVolume takes a copy that was restored";
     case "ZVOL_SMALLER":
       return "a zvol that shrank has lost data: a person has to look";
     case "TARGET_UNEXPECTED":

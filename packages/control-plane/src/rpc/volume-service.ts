@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
+  AdoptVolumeResponseSchema,
   ConnectVolumeResponseSchema,
   CreateVolumeResponseSchema,
   DeleteVolumeResponseSchema,
@@ -19,6 +20,7 @@ import {
   type Volume,
   type VolumeService,
 } from "@zfsilo/api";
+import { requestAdopt } from "../volume/adopt.ts";
 import type { Answer } from "../volume/answer.ts";
 import { requestConnect, requestDisconnect } from "../volume/connect.ts";
 import { requestCopy } from "../volume/copy.ts";
@@ -28,6 +30,7 @@ import { requestPublish, requestUnpublish } from "../volume/export.ts";
 import { requestLoadKey, requestUnloadKey } from "../volume/keys.ts";
 import { requestMount, requestStage, requestUnmount, requestUnstage } from "../volume/stage.ts";
 import { requestUpdate } from "../volume/update.ts";
+import { parseAdoptVolume } from "./adopt-input.ts";
 import { volumeToMessage } from "./convert/volume.ts";
 import { parseCopyVolume } from "./copy-input.ts";
 import { parseHostName, parseVolumeName } from "./field.ts";
@@ -67,6 +70,11 @@ export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeSe
           ? requestCreate(deps, parseCreateVolume(request), givenKey(request.encryptionKey))
           : requestCopy(deps, parseCopyVolume(request, volume));
       return create(CreateVolumeResponseSchema, await answer(work, context));
+    },
+
+    async adoptVolume(request, context) {
+      const { volume, operation } = await answer(requestAdopt(deps, parseAdoptVolume(request)), context);
+      return create(AdoptVolumeResponseSchema, { volume, operation });
     },
 
     async updateVolume(request, context) {

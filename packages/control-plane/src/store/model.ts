@@ -176,7 +176,7 @@ export interface VolumeRecord {
   readonly portals: readonly PortalRef[];
   /** ZFS guid of the zvol, decimal; empty until made. */
   readonly zvolGuid: string;
-  /** Counts connects; the newest attachment's generation. */
+  /** Counts changes of access: connecting, and all that ends it. Exports and zvols carry it (workflow/generation.ts). */
   readonly generation: number;
   readonly source: SourceRecord | undefined;
   /** The snapshot it is a thin clone of, and cannot be without; empty for all others. */

@@ -29,6 +29,8 @@ export type VolumeChange = Partial<
     | "state"
     | "published"
     | "portals"
+    | "pool"
+    | "dataset"
     | "zvolGuid"
     | "generation"
     | "origin"

@@ -1,4 +1,5 @@
 import type { Workflow } from "@zfsilo/try";
+import { adoptVolume } from "./adopt-volume.ts";
 import { cleanInitiator } from "./clean-initiator.ts";
 import { cloneVolume } from "./clone-volume.ts";
 import { connectVolume } from "./connect-volume.ts";
@@ -31,6 +32,7 @@ import { unpublishVolume } from "./unpublish-volume.ts";
 import { unstageVolume } from "./unstage-volume.ts";
 
 const all = [
+  adoptVolume,
   createVolume,
   deleteVolume,
   expandVolume,

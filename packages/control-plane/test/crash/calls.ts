@@ -1,4 +1,6 @@
-import { bystander, capacityBytes, copy, first, group, stagingPathOf, subject, targetPathOf } from "../world/ladder.ts";
+import { parseDatasetName } from "@zfsilo/host";
+import { bystander, capacityBytes, copy, first, give, group, stagingPathOf, subject, targetPathOf } from "../world/ladder.ts";
+import type { World } from "../world/world.ts";
 import type { ApiCall } from "./child.ts";
 
 const name = `volumes/${subject}`;
@@ -16,7 +18,13 @@ const cloneOf = (source: object): ApiCall => ({
 });
 
 /** The call of the API that runs each workflow, on the ground that the case of the same name prepares. */
-export const apiCalls: Readonly<Record<string, ApiCall>> = {
+export const apiCalls: Readonly<Record<string, ApiCall | ((world: World) => Promise<ApiCall>)>> = {
+  async "adopt a zvol that was restored"(world) {
+    const { dataset } = await world.now.stores.volumes.get(subject);
+    const { zfs } = await world.requests.machines.get(give);
+    const { guid } = await zfs.getVolume(parseDatasetName(dataset), { signal: new AbortController().signal });
+    return { method: "VolumeService/AdoptVolume", message: { volumeId: subject, host: "hosts/hst_give", dataset, guid, replaceMarks: true } };
+  },
   create: {
     method: "VolumeService/CreateVolume",
     message: {

@@ -40,8 +40,9 @@ describe.concurrent.each(recordings.map((recording) => [recording.example.name, 
 });
 
 async function cell(name: string, recording: Recording, instant: Instant): Promise<void> {
-  const call = apiCalls[name]!;
   const prepared = await recording.worlds.open();
+  const known = apiCalls[name]!;
+  const call = typeof known === "function" ? await known(prepared) : known;
   await prepared.close();
   const { directory } = prepared;
   await killDuring(children.take(), directory, call, instant);

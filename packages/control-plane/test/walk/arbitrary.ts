@@ -57,6 +57,7 @@ const step: fc.Arbitrary<WalkStep> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: oneOf("power-cut"), host: machine }) },
   { weight: 1, arbitrary: fc.record({ kind: oneOf("renamed"), host, nth: fc.nat(9) }) },
   { weight: 1, arbitrary: fc.record({ kind: oneOf("moved"), nth: fc.nat(9) }) },
+  { weight: 1, arbitrary: fc.record({ kind: oneOf("restored"), volume }) },
 );
 
 export const walks: fc.Arbitrary<WalkStep[]> = fc.array(step, { minLength: 5, maxLength: 30, size: "max" });

@@ -11,6 +11,7 @@ import { capacityBytes, createInput, stagingPathOf, targetPathOf } from "../worl
 import { World } from "../world/world.ts";
 import { expectWorldIs, modelOf } from "./check.ts";
 import { after, walkHosts, walkVolumes, type Call, type CallKind, type Model, type WalkVolume } from "./model.ts";
+import { restoreFromCopy } from "./restored.ts";
 import { refused, Walker, type MachineName, type Terrain, type Trouble } from "./walker.ts";
 
 export type WalkStep =
@@ -19,7 +20,8 @@ export type WalkStep =
   | { readonly kind: "power-cut"; readonly host: MachineName }
   /** An initiator that is installed anew, and a storage host that gets another address in place of the one it had. */
   | { readonly kind: "renamed"; readonly host: MachineName; readonly nth: number }
-  | { readonly kind: "moved"; readonly nth: number };
+  | { readonly kind: "moved"; readonly nth: number }
+  | { readonly kind: "restored"; readonly volume: WalkVolume };
 
 export const grownBytes = capacityBytes + (512n << 20n);
 
@@ -46,6 +48,8 @@ async function take(walker: Walker<VolumeCall, Models>, world: World, step: Walk
       const [one, two] = step.calls;
       return walker.together([{ volume: step.volume, call: one }, { volume: step.volume, call: two }]);
     }
+    case "restored":
+      return restoreFromCopy(world, step.volume);
     case "power-cut":
       world.sim.powerCycle(step.host);
       return;

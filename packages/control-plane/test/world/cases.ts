@@ -1,7 +1,9 @@
+import { parseDatasetName } from "@zfsilo/host";
 import { StorageError } from "@zfsilo/lib";
 import { reconcileVolume } from "../../src/reconcile/apply.ts";
 import { expandVolume } from "../../src/workflow/expand-volume.ts";
 import type { VolumeStatus } from "../../src/store/model.ts";
+import { requestAdopt } from "../../src/volume/adopt.ts";
 import { requestConnect, requestDisconnect } from "../../src/volume/connect.ts";
 import { requestCreate } from "../../src/volume/create.ts";
 import { requestDelete } from "../../src/volume/delete.ts";
@@ -80,7 +82,34 @@ const growth = (rung: Rung, on: readonly VolumeKind[]): Plan => ({
   leadsTo: rung,
 });
 
+/** What `zfs receive` leaves of a volume: another guid under the recorded name, with its marks. */
+async function replaceZvol(world: World): Promise<void> {
+  const { dataset, capacityBytes: size } = await world.now.stores.volumes.get(subject);
+  const run = async (...argv: [string, ...string[]]): Promise<void> => {
+    const { exitCode, stderr } = await world.sim.executor(give).run(argv, { signal: new AbortController().signal });
+    if (exitCode !== 0) throw new Error(stderr);
+  };
+  await run("zfs", "destroy", dataset);
+  await run("zfs", "create", "-s", "-V", size.toString(), "-o", "zfsilo:cluster=elsewhere", "-o", "zfsilo:volume=before", dataset);
+}
+
+async function adopt(requests: RequestDeps): Promise<unknown> {
+  const { dataset } = await requests.volumes.get(subject);
+  const { guid } = await (await requests.machines.get(give)).zfs.getVolume(parseDatasetName(dataset), { signal: new AbortController().signal });
+  const made = { displayName: "", labels: {}, mode: "block", mountOptions: [], authentication: "chap" } as const;
+  return requestAdopt(requests, { id: subject, hostId: give, dataset, guid, replaceMarks: true, made });
+}
+
 const plans: readonly Plan[] = [
+  {
+    name: "adopt a zvol that was restored",
+    kind: "volume.adopt",
+    on: ["block"],
+    rung: "initial",
+    then: replaceZvol,
+    request: adopt,
+    leadsTo: "initial",
+  },
   {
     name: "publish",
     kind: "volume.publish",

@@ -39,7 +39,8 @@ export function connectTo(address: string, token: string): Clients {
 export interface System extends Clients {
   readonly controlPlane: ControlPlane;
   /** Stops the control plane and starts it again on what it wrote. */
-  restart(): Promise<void>;
+  /** `between` runs while it is stopped. */
+  restart(between?: (dataDir: string) => Promise<void>): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -88,8 +89,9 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     get pools() {
       return clients.pools;
     },
-    async restart() {
+    async restart(between = () => Promise.resolve()) {
       await controlPlane.stop();
+      await between(dataDir);
       controlPlane = await start();
       clients = connect();
     },

@@ -45,6 +45,17 @@ function exportCases(current: CurrentLab): void {
     await lio.removeExport(spec, o);
   });
 
+  it("keeps the generation of an export, in one look and in the list", async () => {
+    const lab = current();
+    const { lio, o } = lab;
+    const { spec, handle } = await lab.exported();
+    await lio.ensureExport({ ...spec, generation: 3 }, o);
+    expect((await lio.findExport(spec, o))?.backstore).toMatchObject({ generation: 3 });
+    await lio.markGeneration({ handle, generation: 104 }, o);
+    expect((await lio.listExports(o))[0]?.backstore).toMatchObject({ generation: 104 });
+    await lio.markGeneration({ handle: newVolumeHandle(), generation: 5 }, o);
+  });
+
   it("adds a portal that is missing and changes whether CHAP is demanded", async () => {
     const lab = current();
     const { lio, o } = lab;

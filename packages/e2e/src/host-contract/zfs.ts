@@ -202,6 +202,20 @@ function changeCases(current: CurrentLab): void {
     expect((await zfs.getVolume(dataset, o)).properties).toMatchObject({ compression: "off" });
   });
 
+  it("puts marks on and takes them off again", async () => {
+    const lab = current();
+    const { zfs, o } = lab;
+    const { dataset, owner } = await lab.bareVolume();
+    await zfs.mark(dataset, { "zfsilo:generation": "12", "zfsilo:formatted": "ext4:x" }, o);
+    expect(await zfs.getVolume(dataset, o)).toMatchObject({ owner, generation: 12, formatted: "ext4:x" });
+    await zfs.unmark(dataset, "zfsilo:generation", o);
+    await zfs.unmark(dataset, "zfsilo:generation", o);
+    const left = await zfs.getVolume(dataset, o);
+    expect(left).toMatchObject({ owner, formatted: "ext4:x" });
+    expect(left.generation).toBeUndefined();
+    expect(await refusal(zfs.unmark(lab.newOwner().dataset, "zfsilo:generation", o))).toBe("not_found");
+  });
+
   it("takes no mark that was set on a parent for a volume's own", async () => {
     const lab = current();
     const { zfs, o, parent } = lab;

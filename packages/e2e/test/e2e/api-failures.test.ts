@@ -1,4 +1,6 @@
-import { VolumeMode } from "@zfsilo/api";
+import { Acceptance, VolumeMode } from "@zfsilo/api";
+import { copyFile, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { output } from "../../src/api/real-hosts.ts";
@@ -84,7 +86,7 @@ it("a dead initiator is fenced off, another has the volume, and what it does whe
   await system.volumes.disconnectVolume({ name, host: take, force: true });
   await system.volumes.connectVolume({ name, host: give });
   const { volume } = await system.volumes.getVolume({ name });
-  expect(volume!.attachments).toMatchObject([{ host: give, generation: 2n }]);
+  expect(volume!.attachments).toMatchObject([{ host: give, generation: 3n }]);
   const target = volume!.export!.targetName;
 
   await machines.take.waitReady();
@@ -130,4 +132,69 @@ it("a mounted volume follows its host to another address, the old one being take
   await system.volumes.unstageVolume({ name, host: take });
   await takeDown(name);
   await address("del", present);
+});
+
+it("an older database is put back under a live writer: it is not disturbed, and the record counts when a person says so", async () => {
+  const { machines, system } = world;
+  const name = await create("older", VolumeMode.FILESYSTEM);
+  await system.volumes.publishVolume({ name });
+  await system.restart((dataDir) => copyFile(join(dataDir, "zfsilo.db"), join(dataDir, "copy.db")));
+  await system.volumes.connectVolume({ name, host: take });
+  await system.volumes.stageVolume({ name, host: take, stagingPath: "/mnt/stage" });
+  await machines.take.exec(["rm", "-f", "/tmp/stop-writing"]);
+  const writing = machines.take.exec(["sh", "-c", writer], { timeoutMs: 600_000 });
+  await sleep(2_000);
+  await system.restart(async (dataDir) => {
+    await copyFile(join(dataDir, "copy.db"), join(dataDir, "zfsilo.db"));
+    for (const end of ["-wal", "-shm"]) await rm(join(dataDir, `zfsilo.db${end}`), { force: true });
+  });
+  await until("it is known to be older", async () => (await system.volumes.getVolume({ name })).volume?.condition?.reason === "RECORD_OUTDATED");
+  await expect(system.volumes.connectVolume({ name, host: give })).rejects.toThrow("the database is older");
+  await sleep(12_000);
+  await output(machines.take, "touch", "/tmp/stop-writing");
+  const { code, stdout, stderr } = await writing;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(Number(stdout)).toBeGreaterThan(1);
+
+  await output(machines.take, "umount", "/mnt/stage");
+  await system.volumes.syncVolume({ name, accept: Acceptance.RECORD });
+  await system.volumes.syncVolumes({});
+  expect((await system.volumes.getVolume({ name })).volume?.condition).toBeUndefined();
+  await output(machines.take, "rmdir", "/mnt/stage");
+  await system.volumes.unpublishVolume({ name });
+  await system.volumes.deleteVolume({ name });
+});
+
+it("a volume that was restored by zfs receive is adopted with its data", async () => {
+  const { machines, system } = world;
+  const name = await create("received", VolumeMode.FILESYSTEM);
+  const dataset = (await system.volumes.getVolume({ name })).volume!.dataset;
+  const mount = async (): Promise<void> => {
+    await connect(name);
+    await system.volumes.stageVolume({ name, host: take, stagingPath: "/mnt/stage" });
+  };
+  const release = async (): Promise<void> => {
+    await system.volumes.unstageVolume({ name, host: take });
+    await system.volumes.disconnectVolume({ name, host: take });
+    await system.volumes.unpublishVolume({ name });
+  };
+  await mount();
+  const sum = await output(machines.take, "sh", "-ec", "head -c 8388608 /dev/urandom > /mnt/stage/data; sync; sha256sum < /mnt/stage/data");
+  await release();
+  const script = [
+    `zfs rename ${dataset} tank/zfsilo/aside`,
+    "zfs snapshot tank/zfsilo/aside@copy",
+    `zfs send -p tank/zfsilo/aside@copy | zfs receive -u ${dataset}`,
+    "udevadm settle",
+    "zfs destroy -r tank/zfsilo/aside",
+    `zfs destroy ${dataset}@copy`,
+    `zfs get -Hp -o value guid ${dataset}`,
+  ];
+  const guid = (await output(machines.give, "sh", "-ec", script.join("\n"))).trim();
+  await expect(system.volumes.publishVolume({ name })).rejects.toThrow(/belongs to nobody|its guid is/);
+  await system.volumes.adoptVolume({ volumeId: "received", host: give, dataset, guid });
+  await mount();
+  expect(await output(machines.take, "sh", "-c", "sha256sum < /mnt/stage/data")).toBe(sum);
+  await release();
+  await system.volumes.deleteVolume({ name });
 });

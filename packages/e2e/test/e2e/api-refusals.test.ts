@@ -146,7 +146,7 @@ it("force ends access at the target alone: the writer is cut off, and another ho
   await system.volumes.connectVolume({ name, host: give });
   const { volume } = await system.volumes.getVolume({ name });
   const there = volume!.attachments[0]!.device;
-  expect(volume!.attachments).toMatchObject([{ host: give, generation: 2n }]);
+  expect(volume!.attachments).toMatchObject([{ host: give, generation: 3n }]);
 
   // The writer hangs on its lost session; logging out ends its write, with an error.
   const late = machines.take.exec(["sh", "-c", `printf late | dd of=${device} bs=512 count=1 conv=sync oflag=direct status=none`]);

@@ -6,35 +6,39 @@ import { targetRoot } from "../lio/paths.ts";
 import { mountinfoRead, mountsOfDevice, parseMountinfo } from "../mount/mountinfo.ts";
 import { describeStacked, type Holder } from "./stacked.ts";
 
-/**
- * Who keeps a device busy, as far as files of the host tell: what is stacked on it, mounts, swap, backstores of the target. A program
- * that has it open is not found; reading every process's descriptors would cost more than the answer is worth. Asked after a
- * failure only. What cannot be read is left out.
- */
+/** Who keeps a device busy, to explain a failure. What cannot be read is left out. */
 export async function findHolders(executor: Executor, device: string, o: CallOptions, exceptBackstore?: string): Promise<readonly Holder[]> {
   try {
-    const [link] = await executor.files([{ op: "readlink", path: device, tolerate: ["EINVAL", "ENOENT", "ENOTDIR"] }], o);
-    const name = posix.basename(link?.text ?? device);
-    const files = await namedFiles(executor, reads(name), o);
-    const stacked = describeStacked(
-      both(files.stacked, files.stackedOnPartitions),
-      both(files.dmNames, files.dmNamesOnPartitions),
-      both(files.dmUuids, files.dmUuidsOnPartitions),
-    );
-    const numbers = [{ name, majorMinor: textOf(files.number)?.trim() ?? "" }, ...partitionsOf(name, filesOf(files.partitions))];
-    const mounts = numbers.flatMap((part) => mountsOfDevice(parseMountinfo(textOf(files.mounts) ?? ""), part));
-    const swaps = (textOf(files.swaps) ?? "").split("\n").flatMap((line) => numbers.find((part) => line.startsWith(`/dev/${part.name} `)) ?? []);
-    return [
-      ...stacked,
-      ...mounts.map(({ target }) => ({ what: `a mount at ${target}`, remedy: `Unmount it: \`umount ${target}\`.` })),
-      ...swaps.map((part) => ({ what: `swap on ${part.name}`, remedy: `Take it out of use: \`swapoff /dev/${part.name}\`.` })),
-      ...backstoresOf([device, `/dev/${name}`], filesOf(files.backstores), exceptBackstore),
-    ];
+    return await readHolders(executor, device, o, exceptBackstore);
   } catch (error) {
     o.signal.throwIfAborted();
     if (error instanceof StorageError) return [];
     throw error;
   }
+}
+
+/**
+ * Who keeps a device busy, as far as files of the host tell: what is stacked on it, mounts, swap, backstores of the target. A program
+ * that has it open is not found; reading every process's descriptors would cost more than the answer is worth.
+ */
+export async function readHolders(executor: Executor, device: string, o: CallOptions, exceptBackstore?: string): Promise<readonly Holder[]> {
+  const [link] = await executor.files([{ op: "readlink", path: device, tolerate: ["EINVAL", "ENOENT", "ENOTDIR"] }], o);
+  const name = posix.basename(link?.text ?? device);
+  const files = await namedFiles(executor, reads(name), o);
+  const stacked = describeStacked(
+    both(files.stacked, files.stackedOnPartitions),
+    both(files.dmNames, files.dmNamesOnPartitions),
+    both(files.dmUuids, files.dmUuidsOnPartitions),
+  );
+  const numbers = [{ name, majorMinor: textOf(files.number)?.trim() ?? "" }, ...partitionsOf(name, filesOf(files.partitions))];
+  const mounts = numbers.flatMap((part) => mountsOfDevice(parseMountinfo(textOf(files.mounts) ?? ""), part));
+  const swaps = (textOf(files.swaps) ?? "").split("\n").flatMap((line) => numbers.find((part) => line.startsWith(`/dev/${part.name} `)) ?? []);
+  return [
+    ...stacked,
+    ...mounts.map(({ target }) => ({ what: `a mount at ${target}`, remedy: `Unmount it: \`umount ${target}\`.` })),
+    ...swaps.map((part) => ({ what: `swap on ${part.name}`, remedy: `Take it out of use: \`swapoff /dev/${part.name}\`.` })),
+    ...backstoresOf([device, `/dev/${name}`], filesOf(files.backstores), exceptBackstore),
+  ];
 }
 
 /** The failure with who holds the device, and with what to do; as it was when nobody is found. */

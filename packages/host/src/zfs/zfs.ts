@@ -230,7 +230,7 @@ export class Zfs {
 
   /** Takes user properties away that were set on the dataset itself. */
   async unmark(dataset: DatasetName, name: UserPropertyName, o: CallOptions): Promise<void> {
-    await this.#reader.tool.run(`take ${name} off ${dataset}`, ["zfs", "inherit", name, dataset], o);
+    await this.#reader.tool.run(`take ${name} off ${dataset}`, ["zfs", "inherit", "-S", name, dataset], o);
   }
 
   /**

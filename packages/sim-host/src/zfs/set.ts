@@ -86,7 +86,7 @@ function setOnSnapshot(machine: Machine, name: string, words: readonly string[])
 }
 
 export const zfsInherit: Program = (machine, args) => {
-  const [property, name, ...more] = parseOptions("zfs inherit", args, {}).rest;
+  const [property, name, ...more] = parseOptions("zfs inherit", args, { flags: ["-S"] }).rest;
   if (property === undefined || name === undefined) throw new ToolFailure(2, "missing property or dataset argument");
   if (more.length > 0 || name.includes("@")) throw new UnmodelledError("zfs inherit on snapshots or several datasets");
   if (!isUserProperty(property)) {

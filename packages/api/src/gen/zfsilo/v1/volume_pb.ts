@@ -423,7 +423,7 @@ export type Attachment = Message<"zfsilo.v1.Attachment"> & {
   readOnly: boolean;
 
   /**
-   * Rises each time the volume is connected to this host.
+   * Rises with each change of who has access to the volume; this is that of its connection.
    *
    * @generated from field: int64 generation = 7;
    */
