@@ -92,7 +92,7 @@ export async function repairClaimed(
     for (const action of actions) {
       tried.add(actionKey(action));
       try {
-        operation = await perform(volume.id, action, begin);
+        operation = await perform(now, action, begin);
         deps.repairs?.repair(action.kind, "done");
       } catch (error) {
         failures.set(actionKey(action), error);
@@ -196,7 +196,7 @@ function finding(one: Planned, after: readonly Difference[], failures: ReadonlyM
   return { ...difference, outcome: "left", explanation, action: kind };
 }
 
-async function perform(volumeId: VolumeId, action: Action, begin: Begin<WorkflowDeps>): Promise<OperationId> {
+async function perform({ id: volumeId, generation }: VolumeRecord, action: Action, begin: Begin<WorkflowDeps>): Promise<OperationId> {
   switch (action.kind) {
     case "shut-out":
       return (await begin(shutOutInitiator, { volumeId, initiatorIqn: action.initiatorIqn })).operation;
@@ -205,7 +205,7 @@ async function perform(volumeId: VolumeId, action: Action, begin: Begin<Workflow
     case "drop-portals":
       return (await begin(restoreExport, { volumeId, dropPortals: action.portals.map((portal) => ({ ...portal })) })).operation;
     case "restore-session":
-      return (await begin(restoreSession, { volumeId, hostId: action.hostId, renamedTo: action.renamedTo })).operation;
+      return (await begin(restoreSession, { volumeId, hostId: action.hostId, renamedTo: action.renamedTo, ...(action.renamedTo === undefined ? {} : { generation: generation + 1 }) })).operation;
     case "finish-expansion":
       return (await begin(expandVolume, { volumeId, capacityBytes: action.capacityBytes })).operation;
     case "restore-mounts":

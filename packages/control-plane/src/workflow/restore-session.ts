@@ -3,10 +3,11 @@ import { forward } from "@zfsilo/try";
 import { z } from "zod";
 import type { Machine } from "../machines/machines.ts";
 import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
-import { findAttachment, markCutOff } from "./attachment.ts";
+import { findAttachment, markCutOff, requireAttachment } from "./attachment.ts";
 import { allowInitiator, findDevice, logInInitiator } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { markFor, raiseGeneration } from "./generation.ts";
 import { isAmong, portalsToTry } from "./portals.ts";
 
 const context = z.object({
@@ -15,6 +16,8 @@ const context = z.object({
   device: z.string().optional(),
   /** The machine has another name than when it was connected, and nothing of the old one is left. */
   renamedTo: z.string().optional(),
+  /** With another name the access changes. */
+  generation: z.number().optional(),
 });
 
 /**
@@ -24,13 +27,14 @@ const context = z.object({
 export const restoreSession = forward<z.infer<typeof context>, WorkflowDeps>("volume.restore-session", context, [
   {
     name: "follow new name",
-    async do({ volumeId, hostId, renamedTo }, { deps, signal }) {
+    async do({ volumeId, hostId, renamedTo, generation }, { deps, signal }) {
       if (renamedTo === undefined) return undefined;
-      const { volume, attachment } = await findAttachment(deps, volumeId, hostId);
+      const volume = await raiseGeneration(deps, volumeId, generation);
+      const attachment = requireAttachment(volume, hostId);
       if (attachment.initiatorIqn === renamedTo) return undefined;
       const { lio } = await deps.machines.get(volume.hostId);
       // The old name is fenced off before the new one is on record: whoever still has it can write no more.
-      await lio.removeInitiator(parseIqn(volume.targetName), parseIqn(attachment.initiatorIqn), { signal });
+      await lio.removeInitiator(parseIqn(volume.targetName), parseIqn(attachment.initiatorIqn), { signal }, markFor(volume, generation).mark);
       await markCutOff(deps, volume, hostId);
       await deps.volumes.updateAttachment(volumeId, hostId, { initiatorIqn: renamedTo });
       return undefined;
@@ -40,7 +44,7 @@ export const restoreSession = forward<z.infer<typeof context>, WorkflowDeps>("vo
     name: "let initiator in",
     async do(c, { deps, signal }) {
       const { volume, attachment } = await findAttachment(deps, c.volumeId, c.hostId);
-      await allowInitiator(await deps.machines.get(volume.hostId), volume, attachment, signal);
+      await allowInitiator(await deps.machines.get(volume.hostId), volume, attachment, signal, c.generation);
       return undefined;
     },
   },

@@ -184,6 +184,8 @@ describe("an initiator that comes back with another name", () => {
       "TARGET_MOUNT_MISSING REPAIRED",
     ]);
     expect(volume["status"]).toBe("VOLUME_STATUS_MOUNTED");
+    // Who has access has changed: a record from before must not count once it is put back.
+    expect(JSON.stringify(machine("give")["backstores"])).toContain("zfsilo generation 2");
     expect(JSON.stringify(machine("give")["targets"])).toContain(anew);
     expect(JSON.stringify(machine("give")["targets"])).not.toContain(was);
     expect((await sync()).found).toEqual([]);
