@@ -21,7 +21,7 @@ import { visibleSnapshot, type SnapshotAnswer } from "../volume/snapshot-request
 import { requestCreateSnapshot, requestDeleteSnapshot, requestHold, requestRelease } from "../volume/snapshot.ts";
 import type { RequestDeps } from "../volume/volume-requests.ts";
 import { snapshotToMessage } from "./convert/snapshot.ts";
-import { volumeToMessage } from "./convert/volume.ts";
+import { showVolume } from "./convert/volumes.ts";
 import { parseSnapshotName, parseVolumeName } from "./field.ts";
 import { parseClonePolicy, parseCreateSnapshot, parseRangesAsk } from "./snapshot-input.ts";
 import { whileCalled } from "./while-called.ts";
@@ -74,7 +74,7 @@ export function snapshotService(deps: RequestDeps): ServiceImpl<typeof SnapshotS
       const input = { snapshotId: parseSnapshotName(snapshot, "snapshot"), destroyLater: destroyLaterSnapshots };
       const { volume, operation } = await whileCalled(requestRollback(deps, id, input), signal);
       return create(RollbackVolumeResponseSchema, {
-        volume: volumeToMessage(volume, deps.operations.openOn(`volumes/${id}`)),
+        volume: await showVolume(deps, volume),
         operation: operation === undefined ? "" : `operations/${operation}`,
       });
     },

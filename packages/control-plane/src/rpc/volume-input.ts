@@ -48,6 +48,7 @@ const outputOnly = [
   "operation",
   "origin",
   "dependants",
+  "simulated",
 ] as const;
 
 /** Sizes up to this are taken: what an int64 holds, less the largest block, so that rounding up cannot overflow. */

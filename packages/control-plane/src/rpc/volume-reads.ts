@@ -17,7 +17,7 @@ import { dependantsOf, namesOf } from "../volume/dependants.ts";
 import { volumeStats } from "../volume/stats.ts";
 import { readyVolume, type RequestDeps } from "../volume/volume-requests.ts";
 import { countOutcome, findingToMessage } from "./convert/finding.ts";
-import { volumeToMessage } from "./convert/volume.ts";
+import { showVolume, showVolumes } from "./convert/volumes.ts";
 import { parseVolumeName } from "./field.ts";
 import { parseAcceptance } from "./volume-input.ts";
 import { whileCalled } from "./while-called.ts";
@@ -30,19 +30,16 @@ export interface VolumeReadDeps extends RequestDeps {
 
 /** The calls that tell what is there. Of these only the two that synchronise change hosts, back to what is recorded. */
 export function volumeReads(deps: VolumeReadDeps): Pick<ServiceImpl<typeof VolumeService>, Reads> {
-  const message = (volume: Parameters<typeof volumeToMessage>[0]) =>
-    volumeToMessage(volume, deps.operations.openOn(`volumes/${volume.id}`));
-
   return {
     async getVolume({ name }) {
       const volume = await readyVolume(deps, parseVolumeName(name, "name"));
       const dependants = namesOf(await dependantsOf(deps, volume));
-      return create(GetVolumeResponseSchema, { volume: { ...message(volume), dependants } });
+      return create(GetVolumeResponseSchema, { volume: { ...(await showVolume(deps, volume)), dependants } });
     },
 
     async listVolumes(request) {
       const { items, nextPageToken } = await deps.volumes.list(request);
-      return create(ListVolumesResponseSchema, { volumes: items.map(message), nextPageToken });
+      return create(ListVolumesResponseSchema, { volumes: await showVolumes(deps, items), nextPageToken });
     },
 
     async statsVolume({ name }, { signal }) {
@@ -58,7 +55,7 @@ export function volumeReads(deps: VolumeReadDeps): Pick<ServiceImpl<typeof Volum
       const recorded = await readyVolume(deps, parseVolumeName(name, "name"));
       const { volume, findings } = await whileCalled(deps.reconciler.volume(recorded, { reportOnly, acceptRecord: parseAcceptance(accept, reportOnly) }, signal), signal);
       return create(SyncVolumeResponseSchema, {
-        volume: message(volume),
+        volume: await showVolume(deps, volume),
         differences: findings.map(findingToMessage),
         repaired: countOutcome(findings, "repaired"),
         left: countOutcome(findings, "left"),

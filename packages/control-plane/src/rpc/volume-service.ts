@@ -31,7 +31,7 @@ import { requestLoadKey, requestUnloadKey } from "../volume/keys.ts";
 import { requestMount, requestStage, requestUnmount, requestUnstage } from "../volume/stage.ts";
 import { requestUpdate } from "../volume/update.ts";
 import { parseAdoptVolume } from "./adopt-input.ts";
-import { volumeToMessage } from "./convert/volume.ts";
+import { showVolume } from "./convert/volumes.ts";
 import { parseCopyVolume } from "./copy-input.ts";
 import { parseHostName, parseVolumeName } from "./field.ts";
 import { givenKey, parseCreateVolume, parseSnapshotPolicy, parseUpdateVolume } from "./volume-input.ts";
@@ -50,9 +50,8 @@ export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeSe
   /** A caller that goes away, or whose deadline passes, stops waiting; the operation goes on (I7). */
   const answer = async (work: Promise<Answer>, { signal }: HandlerContext): Promise<Answered> => {
     const { volume, operation, placement = [] } = await whileCalled(work, signal);
-    const open = deps.operations.openOn(`volumes/${volume.id}`);
     return {
-      volume: volumeToMessage(volume, open),
+      volume: await showVolume(deps, volume),
       operation: operation === undefined ? "" : `operations/${operation}`,
       placement: placement.map(({ hostId, pool, parentDataset, score, reasons }) =>
         create(PlacementCandidateSchema, { host: `hosts/${hostId}`, pool, parentDataset, score, reasons: [...reasons] }),

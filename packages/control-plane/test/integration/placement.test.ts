@@ -72,6 +72,8 @@ describe("placement", () => {
     expect((await service.call("Service/GetCapacity", { host: "hosts/a" }))["pools"]).toMatchObject([{ host: "hosts/a", simulated: true }]);
     expect((await service.call("Service/GetServerInfo", {}))["simulatedHosts"]).toEqual(["hosts/a"]);
     expect(placeOf(await made("vol_a", { host: "hosts/a" }))).toBe("hosts/a tank/zfsilo");
+    expect((await service.call("VolumeService/GetVolume", { name: "volumes/vol_a" }))["volume"]).toMatchObject({ simulated: true });
+    expect((await service.call("VolumeService/ListVolumes", {}))["volumes"]).toMatchObject([{ simulated: true }]);
     const { checks } = await service.call("HostService/CheckHost", { name: "hosts/a" });
     expect((checks as Json[])[0]).toMatchObject({ name: "machine", state: "CHECK_STATE_WARNING", observed: expect.stringContaining("simulated") as string });
   });

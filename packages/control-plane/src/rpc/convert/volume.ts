@@ -56,7 +56,7 @@ const attachmentState = {
 } as const satisfies Record<ShownState, AttachmentState>;
 
 /** What the API shows of a volume. Never a secret: attachments' CHAP credentials have no field to go to. */
-export function volumeToMessage(volume: VolumeRecord, operation?: OperationId): Volume {
+export function volumeToMessage(volume: VolumeRecord, simulated: boolean, operation?: OperationId): Volume {
   return create(VolumeSchema, {
     name: `volumes/${volume.id}`,
     handle: volume.handle,
@@ -86,6 +86,7 @@ export function volumeToMessage(volume: VolumeRecord, operation?: OperationId): 
     operation: operation === undefined ? "" : `operations/${operation}`,
     ...(volume.source && { source: sourceToMessage(volume.source) }),
     origin: volume.origin === "" ? "" : `snapshots/${volume.origin}`,
+    simulated,
   });
 }
 
