@@ -1,5 +1,5 @@
 import type { Executor } from "@zfsilo/command";
-import { errorChain, KeyedMutex, newId, parseHostId, type Logger, type StorageError } from "@zfsilo/lib";
+import { errorChain, KeyedMutex, newId, parseHostId, standardError, type Logger, type LogOutput, type StorageError } from "@zfsilo/lib";
 import { SimWorld } from "@zfsilo/sim-host";
 import type { OperationState, RunnerObserver } from "@zfsilo/try";
 import { join } from "node:path";
@@ -53,6 +53,8 @@ const features = [
 export interface ControlPlaneOptions {
   readonly config: Config;
   readonly log: Logger;
+  /** Where the log goes, for metrics and readiness. Default: standard error. */
+  readonly logOutput?: Pick<LogOutput, "linesLost" | "problem">;
   /** ZFSILO_SECRET_KEY. */
   readonly secretKey: string | undefined;
   /** SSH_AUTH_SOCK. */
@@ -80,7 +82,7 @@ export interface ControlPlane {
 
 /** Puts the parts together. Nothing here decides anything. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
-  const { config, log } = options;
+  const { config, log, logOutput = standardError } = options;
   const listen = parseListenAddress(config.listen, "ZFSILO_LISTEN");
   const tls = config.tls && (await TlsIdentity.load(config.tls, log));
   if (tls === undefined && !config.allowPlaintext && !isLoopback(listen)) throw refusePlaintext(listen);
@@ -89,6 +91,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const key = await findSecretKey({ fromEnvironment: options.secretKey, dataDir });
   const readiness: Readiness = new Readiness({
     databaseProblem: () => describeProblem(stores.problem()),
+    log: logOutput,
     async openOperations() {
       const open = await stores.operations.listOpen();
       return { open: open.length, stuck: open.filter(({ state }) => state === "stuck").length };
@@ -111,7 +114,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   );
   const probes = new HostProbes({ machines, hosts, volumes, iqnPrefix: config.iqnPrefix });
   const pools = new PoolProbe(machines);
-  const metrics = new Metrics(metricSources(stores, pools));
+  const metrics = new Metrics(metricSources(stores, pools, logOutput));
   const deps: WorkflowDeps = { volumes, snapshots, groups, hosts, leftovers, machines, clusterId, turns: new KeyedMutex(), keys: new KeyRing(), current: new CurrentRecords() };
   const store = options.aroundJournal?.(stores.operations) ?? stores.operations;
   const operations = new Operations({
@@ -266,8 +269,9 @@ function observe(metrics: Metrics): RunnerObserver {
 /** A host that does not answer must not hold up a scrape. */
 const scrapeLimitMs = 5_000;
 
-function metricSources({ volumes, hosts, operations }: Stores, pools: PoolProbe): MetricSources {
+function metricSources({ volumes, hosts, operations }: Stores, pools: PoolProbe, logOutput: Pick<LogOutput, "linesLost">): MetricSources {
   return {
+    logLinesLost: () => logOutput.linesLost,
     volumesByStatus: () => volumes.countByStatus(),
     volumesByCondition: () => volumes.countByCondition(),
     async hostsByCondition() {

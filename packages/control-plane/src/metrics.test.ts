@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Metrics } from "./metrics.ts";
 
 const sources = {
+  logLinesLost: () => 0,
   volumesByStatus: () => Promise.resolve({ mounted: 2 }),
   volumesByCondition: () => Promise.resolve({ ZVOL_MISSING: 1 }),
   hostsByCondition: () => Promise.resolve({}),

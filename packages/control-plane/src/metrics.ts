@@ -15,6 +15,8 @@ export interface PoolSpace {
 
 /** What is read when somebody collects the metrics. A part that fails is left out; the rest is still told. */
 export interface MetricSources {
+  /** Since the start. */
+  logLinesLost(): number;
   volumesByStatus(): Promise<Readonly<Record<string, number>>>;
   /** Volumes and hosts that have a condition, by its reason. */
   volumesByCondition(): Promise<Readonly<Record<string, number>>>;
@@ -96,6 +98,15 @@ export class Metrics {
       help: "Repairs that were tried, by action and outcome.",
       labelNames: ["action", "outcome"],
       registers,
+    });
+    new Counter({
+      name: "zfsilo_log_lines_lost_total",
+      help: "Log lines that could not be written.",
+      registers,
+      collect() {
+        this.reset();
+        this.inc(sources.logLinesLost());
+      },
     });
     this.#abnormalVolumes = this.#gauge("zfsilo_volumes_abnormal", "Volumes that are not as recorded, by the reason of their condition.", "reason");
     this.#abnormalHosts = this.#gauge("zfsilo_hosts_abnormal", "Hosts with a condition, by its reason.", "reason");

@@ -5,6 +5,7 @@ export * from "./errors.ts";
 export * from "./grpc-message.ts";
 export * from "./ids.ts";
 export * from "./keyed-mutex.ts";
+export * from "./log-output.ts";
 export * from "./log.ts";
 export * from "./program.ts";
 export * from "./retry.ts";

@@ -1,5 +1,6 @@
 import { pino, type DestinationStream, type Logger } from "pino";
 import { errorChain, StorageError } from "./errors.ts";
+import { standardError } from "./log-output.ts";
 
 export type { Logger } from "pino";
 
@@ -7,7 +8,7 @@ export const logLevels = ["trace", "debug", "info", "warn", "error", "silent"] a
 export type LogLevel = (typeof logLevels)[number];
 
 /** JSON lines. Keys that may hold a credential are dropped wherever they stand, as a second fence behind `Secret`. */
-export function createLogger(level: LogLevel, destination?: DestinationStream): Logger {
+export function createLogger(level: LogLevel, destination: DestinationStream = standardError): Logger {
   const hidden = ["authorization", "password", "secret", "token", "privateKey", "passphrase"];
   return pino(
     {
@@ -17,7 +18,7 @@ export function createLogger(level: LogLevel, destination?: DestinationStream): 
       redact: { paths: hidden.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]), censor: "[secret]" },
       serializers: { err: describeError },
     },
-    destination ?? pino.destination({ dest: 2, sync: true }),
+    destination,
   );
 }
 

@@ -1,15 +1,20 @@
+import type { LogOutput } from "@zfsilo/lib";
+
 export type ReadinessListener = (ready: boolean) => void;
 
 /** What readiness hangs on besides the start and the stop. */
 export interface ReadinessSources {
   /** Why nothing can be stored; undefined while it can. */
   databaseProblem(): string | undefined;
+  /** Whether log lines can be written. What is lost does not make a server useless. */
+  readonly log: Pick<LogOutput, "linesLost" | "problem">;
   /** How many operations have not ended, and how many of those are stuck. */
   openOperations(): Promise<{ readonly open: number; readonly stuck: number }>;
 }
 
 const always: ReadinessSources = {
   databaseProblem: () => undefined,
+  log: { linesLost: 0, problem: undefined },
   openOperations: () => Promise.resolve({ open: 0, stuck: 0 }),
 };
 
@@ -47,10 +52,17 @@ export class Readiness {
     return [
       this.ready ? "ok" : "not ready",
       `database: ${this.#sources.databaseProblem() ?? "writable"}`,
+      `log: ${this.#log()}`,
       `open operations: ${open}`,
       `stuck operations: ${stuck}`,
       "",
     ].join("\n");
+  }
+
+  #log(): string {
+    const { linesLost, problem } = this.#sources.log;
+    const state = problem === undefined ? "writable" : `cannot be written (${problem})`;
+    return linesLost === 0 ? state : `${state}, ${linesLost} lines lost`;
   }
 
   /** Calls `listener` on each change until the returned function is called. */

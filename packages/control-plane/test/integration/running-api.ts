@@ -52,6 +52,7 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
     status: (host, pool, signal) => ports.pools.status(host, pool, signal),
   };
   const metrics = new Metrics({
+    logLinesLost: () => 0,
     volumesByStatus: () => stores.volumes.countByStatus(),
     volumesByCondition: () => stores.volumes.countByCondition(),
     hostsByCondition: () => Promise.resolve({}),
