@@ -7,6 +7,9 @@ import type { PageTokens } from "./page-token.ts";
 
 const defaultPageSize = 50;
 const maxPageSize = 1000;
+const maxPageBytes = 2 << 20;
+/** What a message holds besides texts. */
+const bytesOfNumbers = 256;
 
 export interface ListOf {
   /** Plural, as in resource names. */
@@ -50,8 +53,8 @@ export function listQuery(list: ListOf, request: PageRequest, tokens: PageTokens
     parameters: conditions.flatMap(({ parameters }) => parameters),
     orderSql: (alias) => orderSql(order, `${alias}.`),
     page: (rows, read) => {
-      const items = rows.slice(0, size);
-      const last = rows.length > size ? items.at(-1) : undefined;
+      const items = rows.slice(0, fitting(rows.slice(0, size)));
+      const last = rows.length > items.length ? items.at(-1) : undefined;
       const nextPageToken = last === undefined ? "" : tokens.encode(scope, { value: columnOf(last, order), id: last.id });
       return { items: items.map(read), nextPageToken };
     },
@@ -61,6 +64,29 @@ export function listQuery(list: ListOf, request: PageRequest, tokens: PageTokens
 export function compiledFilter(filter: string, fields: Fields): Condition | undefined {
   const parsed = parseFilter(filter);
   return parsed && compileFilter(parsed, fields);
+}
+
+/**
+ * How many of these rows one answer takes: gRPC clients refuse messages above 4 MiB, and a message is at most half as large again as
+ * what its row holds. One row always fits.
+ */
+function fitting(rows: readonly object[]): number {
+  let bytes = 0;
+  const above = rows.findIndex((row) => {
+    bytes += rowBytes(row);
+    return bytes > maxPageBytes;
+  });
+  return above < 0 ? rows.length : Math.max(1, above);
+}
+
+/** With the rows that stand inside of it, as a volume's attachments do. */
+function rowBytes(row: object): number {
+  let bytes = bytesOfNumbers;
+  for (const value of Object.values(row) as unknown[]) {
+    if (typeof value === "string") bytes += Buffer.byteLength(value);
+    else if (Array.isArray(value)) for (const part of value) bytes += typeof part === "object" && part !== null ? rowBytes(part as object) : 0;
+  }
+  return bytes;
 }
 
 function pageSize(asked: number): number {
