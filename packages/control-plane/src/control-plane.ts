@@ -24,6 +24,7 @@ import { ReconcileLoop } from "./reconcile/loop.ts";
 import { Orphans } from "./reconcile/orphans.ts";
 import { Reconciler } from "./reconcile/reconciler.ts";
 import { apiServer } from "./rpc/api.ts";
+import { connectionLimit } from "./rpc/connection-limit.ts";
 import { groupSnapshotService } from "./rpc/group-snapshot-service.ts";
 import { isLoopback, parseListenAddress, refusePlaintext, type ListenAddress } from "./rpc/listen-address.ts";
 import { Readiness } from "./rpc/readiness.ts";
@@ -148,6 +149,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     readiness,
     tokens,
     calls: metrics,
+    limits: { connections: await connectionLimit() },
+    limited: (limit) => { metrics.portLimit(limit); },
     metrics: () => metrics.collect(),
     service: { hosts, volumes, pools, log, version, clusterId, features },
     pools: { hosts, volumes, pools, log },

@@ -46,6 +46,7 @@ export class Metrics {
   readonly #cycles: Histogram<"outcome">;
   readonly #looks: Histogram;
   readonly #repairs: Counter<"action" | "outcome">;
+  readonly #portLimits: Counter<"limit">;
   readonly #sources: MetricSources;
 
   constructor(sources: MetricSources) {
@@ -108,6 +109,12 @@ export class Metrics {
         this.inc(sources.logLinesLost());
       },
     });
+    this.#portLimits = new Counter({
+      name: "zfsilo_port_limits_total",
+      help: "Times that a limit of the port was met, by limit.",
+      labelNames: ["limit"],
+      registers,
+    });
     this.#abnormalVolumes = this.#gauge("zfsilo_volumes_abnormal", "Volumes that are not as recorded, by the reason of their condition.", "reason");
     this.#abnormalHosts = this.#gauge("zfsilo_hosts_abnormal", "Hosts with a condition, by its reason.", "reason");
     this.#poolSize = this.#gauge("zfsilo_pool_size_bytes", "Size of pools.", "host", "pool");
@@ -133,6 +140,10 @@ export class Metrics {
 
   repair(action: string, outcome: "done" | "failed"): void {
     this.#repairs.inc({ action, outcome });
+  }
+
+  portLimit(limit: string): void {
+    this.#portLimits.inc({ limit });
   }
 
   step(kind: string, step: string, outcome: StepOutcome): void {

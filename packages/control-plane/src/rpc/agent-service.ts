@@ -4,6 +4,7 @@ import { EnrolResponseSchema, ServeResponseSchema, type AgentHello, type AgentSe
 import { StorageError, type HostId, type Logger } from "@zfsilo/lib";
 import type { AgentHub } from "../machines/agent/agent-hub.ts";
 import { AgentLink } from "../machines/agent/agent-link.ts";
+import { arrivalKey } from "./arrival.ts";
 import type { AgentAdmission } from "./ports.ts";
 
 export interface AgentServiceDeps {
@@ -21,13 +22,13 @@ const missedHeartbeats = 3;
 /** Streams of agents. Who may open one is a matter of the agent's credential alone; API tokens open none. */
 export function agentService(deps: AgentServiceDeps & { readonly stopping: AbortSignal }): ServiceImpl<typeof AgentService> {
   return {
-    async enrol(request: EnrolRequest) {
-      const host = await deps.admission.enrol(request);
+    async enrol(request: EnrolRequest, context) {
+      const host = await admitted(context, deps.admission.enrol(request));
       return create(EnrolResponseSchema, { host: `hosts/${host}` });
     },
 
     async *serve(requests, context) {
-      const host = await deps.admission.admit(context.requestHeader.get("authorization"));
+      const host = await admitted(context, deps.admission.admit(context.requestHeader.get("authorization")));
       const incoming = requests[Symbol.asyncIterator]();
       const hello = await firstMessage(incoming);
       if (hello.host !== `hosts/${host}`) throw mismatch(deps.admission, host, plain(hello.host));
@@ -49,6 +50,19 @@ export function agentService(deps: AgentServiceDeps & { readonly stopping: Abort
       }
     },
   };
+}
+
+/** Tells the port what came of a login: its connection keeps its place, or is slowed down. */
+async function admitted(context: HandlerContext, login: Promise<HostId>): Promise<HostId> {
+  const port = context.values.get(arrivalKey)?.login;
+  try {
+    const host = await login;
+    port?.succeeded();
+    return host;
+  } catch (error) {
+    if (error instanceof StorageError && error.reason === "unauthenticated") await port?.failed();
+    throw error;
+  }
 }
 
 async function firstMessage(incoming: AsyncIterator<ServeRequest>): Promise<AgentHello> {

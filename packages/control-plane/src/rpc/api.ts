@@ -15,6 +15,7 @@ import {
 } from "@zfsilo/api";
 import type { Logger } from "@zfsilo/lib";
 import { agentService, type AgentServiceDeps } from "./agent-service.ts";
+import type { ConnectionLimits, PortLimit } from "./connections.ts";
 import { gateway, maxStrangerMessageBytes } from "./gateway.ts";
 import { healthService } from "./health.ts";
 import { hostService, type HostServiceDeps } from "./host-service.ts";
@@ -37,6 +38,9 @@ export interface ApiOptions {
   readonly readiness: Readiness;
   readonly calls: CallObserver;
   readonly metrics: HttpRoutes["metrics"];
+  readonly limits?: Partial<ConnectionLimits>;
+  readonly limited: (limit: PortLimit) => void;
+  readonly messageTimeoutMs?: number;
   readonly service: ServiceDeps;
   readonly hosts: HostServiceDeps;
   readonly operations: Omit<OperationServiceDeps, "stopping">;
@@ -69,9 +73,13 @@ export function apiServer(options: ApiOptions): RpcServer {
   return new RpcServer({
     log,
     tls: options.tls,
-    handler: (stopping) =>
+    limits: options.limits ?? {},
+    limited: options.limited,
+    handler: (stopping, connections) =>
       gateway({
         log,
+        connections,
+        messageTimeoutMs: options.messageTimeoutMs,
         interceptors: [callInterceptor(log, options.calls)],
         callerOf: (authorization) => tokens.callerOf(authorization),
         otherwise: httpRoutes({ readiness, metrics: options.metrics }),

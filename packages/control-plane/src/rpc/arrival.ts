@@ -6,6 +6,12 @@ export interface Arrival {
   readonly requestId: string;
   /** Whose token it came with; empty for services that take none. */
   readonly caller: string;
+  /** For services that check credentials of their own. */
+  readonly login: {
+    succeeded(): void;
+    /** Waits before the refusal may be sent when there were many. */
+    failed(): Promise<void>;
+  };
 }
 
 export const arrivalKey: ContextKey<Arrival | undefined> = createContextKey<Arrival | undefined>(undefined, { description: "arrival" });

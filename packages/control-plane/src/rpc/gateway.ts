@@ -5,10 +5,13 @@ import { AgentService, health, reflectionV1, reflectionV1alpha } from "@zfsilo/a
 import { StorageError, type Logger } from "@zfsilo/lib";
 import { arrivalKey, requestIdFrom, requestIdHeader, type Arrival } from "./arrival.ts";
 import { callContext } from "./call-context.ts";
+import type { Connections } from "./connections.ts";
 import { codeWord, toConnectError } from "./error-map.ts";
 import { pathOf, type HttpHandler, type HttpRequest, type HttpResponse } from "./http-types.ts";
 import { boundedJson } from "./json-bounds.ts";
+import { LoginThrottle } from "./login-throttle.ts";
 import { errorIn, errorOfStatus, protocolOf, refusal } from "./refusal.ts";
+import { UnreadCalls } from "./unread-calls.ts";
 
 /**
  * Of one message, as sent and inflated. The largest that the API has use for, a volume with all its labels, is some 100 KiB;
@@ -35,11 +38,16 @@ export interface GatewayOptions {
   readonly interceptors: readonly Interceptor[];
   /** Whose token an Authorization header holds; undefined for nobody's. */
   readonly callerOf: (authorization: string | null) => string | undefined;
+  readonly connections: Connections;
   /** Requests that are no RPC of ours. */
   readonly otherwise: HttpHandler;
   /** Told of each call that ended before the interceptors saw it. `method` is SERVICE/METHOD, `code` a word of the API or `unread`. */
   readonly refused: (method: string, code: string, seconds: number) => void;
+  /** Default 30 s: how long a message may take to arrive. */
+  readonly messageTimeoutMs?: number | undefined;
 }
+
+const defaultMessageTimeoutMs = 30_000;
 
 /**
  * From an HTTP request to the service: who calls is told from the headers, before a byte of the body is read, inflated or
@@ -59,23 +67,30 @@ export function gateway(options: GatewayOptions): HttpHandler {
   });
   options.routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const shared: Shared = { ...options, throttle: new LoginThrottle(), unread: new UnreadCalls(options.messageTimeoutMs ?? defaultMessageTimeoutMs) };
   return (request, response) => {
     const handler = handlers.get(pathOf(request));
-    if (handler !== undefined) void new Call(options, handler, request, response).run();
+    if (handler !== undefined) void new Call(shared, handler, request, response).run();
+    else if (!options.connections.admits(request)) return;
     else if (isCall(request)) void send(refusal(unknownMethod(request), protocolOf(contentType(request)), contentType(request), 404), response, options.log);
     else options.otherwise(request, response);
   };
 }
 
+interface Shared extends GatewayOptions {
+  readonly throttle: LoginThrottle;
+  readonly unread: UnreadCalls;
+}
+
 class Call {
-  readonly #options: GatewayOptions;
+  readonly #options: Shared;
   readonly #handler: UniversalHandler;
   readonly #request: HttpRequest;
   readonly #response: HttpResponse;
   readonly #began = performance.now();
   readonly #requestId: string;
 
-  constructor(options: GatewayOptions, handler: UniversalHandler, request: HttpRequest, response: HttpResponse) {
+  constructor(options: Shared, handler: UniversalHandler, request: HttpRequest, response: HttpResponse) {
     this.#options = options;
     this.#handler = handler;
     this.#request = request;
@@ -84,16 +99,31 @@ class Call {
   }
 
   async run(): Promise<void> {
-    const caller = open.has(this.#handler.service.typeName) ? "" : this.#options.callerOf(this.#request.headers.authorization ?? null);
+    const { callerOf, connections, unread } = this.#options;
+    const isOpen = open.has(this.#handler.service.typeName);
+    const caller = isOpen ? "" : callerOf(this.#request.headers.authorization ?? null);
+    if (caller !== undefined && !isOpen) connections.knows(this.#request);
+    else if (!connections.admits(this.#request)) return;
     if (caller === undefined) {
+      await this.#loginFailed();
       await this.#refuse(unauthenticated());
       return;
     }
+    const login = { succeeded: () => { connections.knows(this.#request); }, failed: () => this.#loginFailed() };
+    // The stream of an agent stays open, and has its heartbeat.
+    if (this.#handler.method !== AgentService.method.serve) unread.add(this.#request);
     try {
-      await this.#answer({ requestId: this.#requestId, caller });
+      await this.#answer({ requestId: this.#requestId, caller, login });
     } catch (error) {
       await this.#failed(error);
+    } finally {
+      unread.delete(this.#request);
     }
+  }
+
+  async #loginFailed(): Promise<void> {
+    const { connections, throttle } = this.#options;
+    if (!(await throttle.failed(connections.addressOf(this.#request)))) connections.end(this.#request, "logins");
   }
 
   async #answer(arrival: Arrival): Promise<void> {

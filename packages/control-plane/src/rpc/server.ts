@@ -4,6 +4,7 @@ import http from "node:http";
 import http2 from "node:http2";
 import net, { type AddressInfo, type Socket } from "node:net";
 import tls from "node:tls";
+import { Connections, defaultLimits, maxStreams, type ConnectionLimits, type PortLimit } from "./connections.ts";
 import { endWith, pathOf, type HttpHandler, type HttpRequest, type HttpResponse } from "./http-types.ts";
 import { formatListenAddress, type ListenAddress } from "./listen-address.ts";
 import { sniffProtocol } from "./sniff.ts";
@@ -12,7 +13,10 @@ import type { TlsIdentity } from "./tls.ts";
 export interface RpcServerOptions {
   readonly log: Logger;
   /** Answers requests. `stopping` aborts when the server begins to stop: streams without an end of their own must end then. */
-  readonly handler: (stopping: AbortSignal) => HttpHandler;
+  readonly handler: (stopping: AbortSignal, connections: Connections) => HttpHandler;
+  readonly limits?: Partial<ConnectionLimits>;
+  /** Told each time that a limit of the port is met. */
+  readonly limited?: (limit: PortLimit) => void;
   /** Without it, everything is plain text. */
   readonly tls?: TlsIdentity | undefined;
   /** Default 10 s: how long a new connection may say nothing. */
@@ -21,6 +25,10 @@ export interface RpcServerOptions {
 
 /** A peer that vanished without a word is noticed by TCP after this and a few probes more. */
 const keepAliveProbeMs = 30_000;
+
+/** How long the headers of a request, and all of it, may take over HTTP/1.1. Of HTTP/2 the gateway watches it. */
+const headersTimeoutMs = 10_000;
+const requestTimeoutMs = 30_000;
 
 /** How long the rest of a message is read after its call was answered. */
 const lateBodyMs = 250;
@@ -31,8 +39,7 @@ const endlessBodyMs = 3_000;
 export class RpcServer {
   readonly #options: RpcServerOptions;
   readonly #stopping = new AbortController();
-  readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #connections: Connections;
   readonly #http1: http.Server;
   readonly #http2: http2.Http2Server;
   readonly #tcp: net.Server;
@@ -41,19 +48,21 @@ export class RpcServer {
 
   constructor(options: RpcServerOptions) {
     this.#options = options;
-    const answer = options.handler(this.#stopping.signal);
+    this.#connections = new Connections(options.log, { ...defaultLimits, ...options.limits }, options.limited ?? (() => undefined));
+    const answer = options.handler(this.#stopping.signal, this.#connections);
     const handle = (request: HttpRequest, response: HttpResponse): void => {
       this.#count(response);
+      this.#connections.count(request, response);
       readToTheEnd(request, response);
       sendReadableMessages(response);
       if (options.tls?.asksForClients === true && !mayCallWithoutCertificate(request)) refuseWithoutCertificate(response);
       else answer(request, response);
     };
-    this.#http1 = http.createServer(handle);
+    this.#http1 = http.createServer({ headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs, connectionsCheckingInterval: 5_000 }, handle);
     // This server never listens, so the event that starts Node's check of headersTimeout and requestTimeout is missing
     // (lib/_http_server.js, setupConnectionsTracking, Node 20).
     this.#http1.emit("listening");
-    this.#http2 = http2.createServer(handle);
+    this.#http2 = http2.createServer({ settings: { maxConcurrentStreams: maxStreams } }, handle);
     this.#http2.on("session", (session) => {
       this.#track(session);
     });
@@ -87,17 +96,15 @@ export class RpcServer {
     const closed = once(this.#tcp, "close");
     this.#tcp.close();
     this.#stopping.abort();
-    for (const session of this.#sessions) session.close();
+    this.#connections.close();
     await this.#drained(deadlineMs);
-    for (const session of this.#sessions) session.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+    this.#connections.destroy();
     this.#closeHttp();
     await closed;
   }
 
   #accept(socket: Socket): void {
-    this.#sockets.add(socket);
-    socket.once("close", () => this.#sockets.delete(socket));
+    this.#connections.accept(socket);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, keepAliveProbeMs);
     // Over TLS it is the handshake that tells the protocol.
@@ -137,7 +144,7 @@ export class RpcServer {
   }
 
   #track(session: http2.ServerHttp2Session): void {
-    this.#sessions.add(session);
+    this.#connections.began(session);
     const silent = setTimeout(() => {
       session.destroy();
     }, this.#silenceTimeoutMs);
@@ -146,7 +153,6 @@ export class RpcServer {
     });
     session.once("close", () => {
       clearTimeout(silent);
-      this.#sessions.delete(session);
     });
   }
 

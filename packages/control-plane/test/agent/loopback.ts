@@ -52,9 +52,10 @@ export async function loopback(heartbeatMs = 10_000): Promise<Loopback> {
   };
   const server = new RpcServer({
     log,
-    handler: (stopping) =>
+    handler: (stopping, connections) =>
       gateway({
         log,
+        connections,
         interceptors: [callInterceptor(log, { ended: () => undefined })],
         callerOf: () => undefined,
         otherwise: (_request, response) => {

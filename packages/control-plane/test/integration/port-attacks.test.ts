@@ -1,5 +1,8 @@
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import http from "node:http";
+import http2 from "node:http2";
+import net from "node:net";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
@@ -145,4 +148,155 @@ it("input comes back short in every error", async () => {
     const text = await answer.text();
     expect(text.length, `${method} ${text.slice(0, 200)}`).toBeLessThan(4_000);
   }
+});
+
+/** As many requests as fit on one connection, each cancelled at once. */
+async function rapidReset(count: number, headers: http2.OutgoingHttpHeaders): Promise<number> {
+  const session = http2.connect(api.url);
+  session.on("error", () => undefined);
+  const closed = new Promise<void>((resolve) => session.once("close", resolve));
+  await once(session, "remoteSettings");
+  let refused = 0;
+  for (let at = 0; at < count && !session.destroyed; at += 1) {
+    const stream = session.request({ ":method": "POST", ":path": "/zfsilo.v1.Service/GetServerInfo", "content-type": "application/grpc", ...headers });
+    stream.on("error", () => (refused += 1));
+    stream.close(http2.constants.NGHTTP2_CANCEL);
+    if (at % 50 === 49) await sleep(0);
+  }
+  await Promise.race([closed, sleep(2_000)]);
+  const { destroyed } = session;
+  session.destroy();
+  return destroyed ? refused : -1;
+}
+
+const metric = async (limit: string): Promise<number> => {
+  const text = await (await fetch(`${api.url}/metrics`)).text();
+  return Number(new RegExp(`zfsilo_port_limits_total\\{limit="${limit}"\\} (\\d+)`).exec(text)?.[1] ?? 0);
+};
+
+describe("HTTP/2", () => {
+  it("says how many streams a connection may have", async () => {
+    const session = http2.connect(api.url);
+    const [settings] = (await once(session, "remoteSettings")) as [http2.Settings];
+    expect(settings.maxConcurrentStreams).toBe(200);
+    session.destroy();
+  });
+
+  it.each([
+    ["a stranger", () => ({}), healthLimitMs],
+    ["a stranger who guesses", () => ({ authorization: "Bearer wrong" }), healthLimitMs],
+    // Several hundred calls get in before; the client runs in this process too.
+    ["a caller", () => ({ authorization: `Bearer ${api.token}` }), 5 * healthLimitMs],
+  ])("ends the connection of %s that begins calls to cancel them", async (_who, headers, limitMs) => {
+    const seen = await whileProbed(async () => {
+      expect(await rapidReset(1_500, headers())).toBeGreaterThan(-1);
+    });
+    expect(seen.slowestHealthMs).toBeLessThan(limitMs);
+    expect((await metric("requests")) + (await metric("resets"))).toBeGreaterThan(0);
+    expect((await post(plain("{}"), { authorization: `Bearer ${api.token}` }, "Service/GetServerInfo")).status).toBe(200);
+  });
+
+  it("keeps no half-open stream of a stranger, and of a caller for a while", async () => {
+    await api[Symbol.asyncDispose]();
+    api = await runningApi(undefined, { messageTimeoutMs: 600 });
+    for (const authorization of ["", `Bearer ${api.token}`]) {
+      const session = http2.connect(api.url);
+      const streams = Array.from({ length: 50 }, () =>
+        session.request({ ":method": "POST", ":path": "/zfsilo.v1.Service/GetServerInfo", "content-type": "application/proto", authorization }),
+      );
+      const began = performance.now();
+      await Promise.all(streams.map(async (stream) => {
+        stream.on("error", () => undefined);
+        stream.resume();
+        await new Promise<void>((resolve) => stream.once("close", resolve));
+      }));
+      expect(performance.now() - began).toBeLessThan(6_000);
+      session.destroy();
+    }
+  });
+});
+
+describe("connections", () => {
+  const open = async (bytes: string): Promise<net.Socket> => {
+    const socket = net.connect(Number(new URL(api.url).port), "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.resume();
+    await once(socket, "connect");
+    socket.write(bytes);
+    return socket;
+  };
+
+  it("of strangers give way to new ones, and those of callers stay", async () => {
+    await api[Symbol.asyncDispose]();
+    api = await runningApi(undefined, { limits: { connections: 40 } });
+    const session = http2.connect(api.url);
+    const call = async (): Promise<number> => {
+      const stream = session.request({ ":method": "POST", ":path": "/zfsilo.v1.Service/GetServerInfo", "content-type": "application/json", authorization: `Bearer ${api.token}` });
+      stream.end("{}");
+      const [headers] = (await once(stream, "response")) as [http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader];
+      stream.resume();
+      await once(stream, "close");
+      return headers[":status"] ?? 0;
+    };
+    expect(await call()).toBe(200);
+    const strangers: net.Socket[] = [];
+    const seen = await whileProbed(async () => {
+      for (let at = 0; at < 300; at += 1) strangers.push(await open("GET /healthz HTTP/1.1\r\nHost: a\r\n"));
+    });
+    expect(seen.slowestHealthMs).toBeLessThan(healthLimitMs);
+    await expect.poll(() => strangers.filter(({ destroyed, readableEnded }) => !destroyed && !readableEnded).length).toBeLessThan(45);
+    expect(await call()).toBe(200);
+    expect(await metric("connections")).toBeGreaterThan(200);
+    expect(api.lines.filter(({ limit }) => limit === "connections")).toHaveLength(1);
+    session.destroy();
+    for (const socket of strangers) socket.destroy();
+  });
+
+  it("of strangers end when they are idle, and later those of callers", async () => {
+    await api[Symbol.asyncDispose]();
+    api = await runningApi(undefined, { limits: { strangerIdleMs: 200, idleMs: 1_500, sweepMs: 50 } });
+    const stranger = http2.connect(api.url);
+    const caller = http2.connect(api.url);
+    const closed = (session: http2.ClientHttp2Session): Promise<number> => {
+      session.on("error", () => undefined);
+      const began = performance.now();
+      return new Promise((resolve) => session.once("close", () => { resolve(performance.now() - began); }));
+    };
+    const ends = [closed(stranger), closed(caller)];
+    const stream = caller.request({ ":method": "POST", ":path": "/zfsilo.v1.Service/GetServerInfo", "content-type": "application/json", authorization: `Bearer ${api.token}` });
+    stream.end("{}");
+    stream.resume();
+    const [first, second] = await Promise.all(ends);
+    expect(second! - first!).toBeGreaterThan(500);
+  });
+});
+
+describe("wrong tokens", () => {
+  const guess = async (token: string): Promise<number> => {
+    const answer = await post(plain("{}"), { authorization: `Bearer ${token}` }, "Service/GetServerInfo");
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+
+  it("slow down who shows many of them, and nobody who shows a right one", async () => {
+    const began = performance.now();
+    const guesses = Promise.all(Array.from({ length: 60 }, (_, at) => guess(`wrong ${at}`)));
+    const right: number[] = [];
+    for (let at = 0; at < 10; at += 1) {
+      const asked = performance.now();
+      expect(await guess(api.token)).toBe(200);
+      right.push(performance.now() - asked);
+    }
+    expect(new Set(await guesses)).toEqual(new Set([401]));
+    expect(performance.now() - began).toBeGreaterThan(950);
+    expect(Math.min(...right)).toBeLessThan(500);
+  });
+
+  it("are slowed down alike where agents show them", async () => {
+    const enrol = () => post(plain(JSON.stringify({ joinToken: "no", credentialSha256: "0".repeat(64), nodeName: "a" })), {}, "AgentService/Enrol");
+    const began = performance.now();
+    const answers = await Promise.all(Array.from({ length: 40 }, enrol));
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 401));
+    expect(performance.now() - began).toBeGreaterThan(950);
+  });
 });

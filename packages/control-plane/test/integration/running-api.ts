@@ -30,7 +30,10 @@ export interface RunningApi extends AsyncDisposable {
 }
 
 /** The real server on a port of the system's choice, over a real database file; only machines are missing. */
-export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptions["volumes"]): Promise<RunningApi> {
+export async function runningApi(
+  volumes: ApiOptions["volumes"] = {} as ApiOptions["volumes"],
+  port: Pick<ApiOptions, "limits" | "messageTimeoutMs"> = {},
+): Promise<RunningApi> {
   const dataDir = join(await mkdtemp(join(tmpdir(), "zfsilo-api-")), "data");
   await mkdir(dataDir, { mode: 0o700 });
   const lines: Record<string, unknown>[] = [];
@@ -66,6 +69,8 @@ export async function runningApi(volumes: ApiOptions["volumes"] = {} as ApiOptio
     tokens: new Tokens([admin.known]),
     readiness,
     calls: metrics,
+    limited: (limit) => { metrics.portLimit(limit); },
+    ...port,
     metrics: () => metrics.collect(),
     service: {
       hosts: stores.hosts,
