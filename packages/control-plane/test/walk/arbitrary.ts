@@ -50,9 +50,11 @@ export const trouble: fc.Arbitrary<Trouble> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: oneOf("outage"), host: machine }) },
 );
 
+const death: fc.Arbitrary<Trouble> = fc.record({ kind: oneOf("death"), host, nth: fc.integer({ min: 1, max: 12 }) });
+
 const volume = oneOf(...walkVolumes);
 const step: fc.Arbitrary<WalkStep> = fc.oneof(
-  { weight: 12, arbitrary: fc.record({ kind: oneOf("call"), volume, call, trouble }) },
+  { weight: 12, arbitrary: fc.record({ kind: oneOf("call"), volume, call, trouble: fc.oneof({ weight: 12, arbitrary: trouble }, { weight: 2, arbitrary: death }) }) },
   { weight: 3, arbitrary: fc.record({ kind: oneOf("together"), volume, calls: fc.tuple(call, call) }) },
   { weight: 1, arbitrary: fc.record({ kind: oneOf("power-cut"), host: machine }) },
   { weight: 1, arbitrary: fc.record({ kind: oneOf("renamed"), host, nth: fc.nat(9) }) },

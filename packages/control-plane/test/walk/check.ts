@@ -16,6 +16,7 @@ export async function expectWorldIs(
 ): Promise<void> {
   const { stores, requests } = world.now;
   assert.deepEqual(await stores.operations.listOpen(), [], "no operation is open");
+  assert.deepEqual(await stores.leftovers.all(), [], "no initiator has to be cleaned");
   for (const [name, model] of models) {
     const id = parseVolumeId(name);
     const row = await stores.volumes.find(id);

@@ -1,5 +1,6 @@
-import { errorChain, parseHostId, parseVolumeId } from "@zfsilo/lib";
+import { createLogger, errorChain, parseHostId, parseVolumeId } from "@zfsilo/lib";
 import { reconcileVolume } from "../../src/reconcile/apply.ts";
+import { cleanLeftovers } from "../../src/reconcile/leftovers.ts";
 import { requestConnect, requestDisconnect } from "../../src/volume/connect.ts";
 import { requestCreate } from "../../src/volume/create.ts";
 import { requestDelete } from "../../src/volume/delete.ts";
@@ -81,6 +82,7 @@ const ladder: Terrain<VolumeCall, Models> = {
   },
   request: (requests, { volume, call }) => request(requests, volume, call),
   buildsUp: ({ call }) => buildUps.includes(call.kind),
+  force: ({ volume }, host) => ({ volume, call: { kind: "force-disconnect", host } }),
   async read({ now }) {
     const rows = await Promise.all(walkVolumes.map((volume) => now.stores.volumes.find(parseVolumeId(volume))));
     return new Map(walkVolumes.map((volume, index) => [volume, modelOf(rows[index])]));
@@ -94,6 +96,7 @@ const ladder: Terrain<VolumeCall, Models> = {
       if ((await stores.volumes.find(id)) === undefined) continue;
       await reconcileVolume(requests, id, walkHosts.map((host) => parseHostId(host)));
     }
+    await cleanLeftovers({ ...requests, log: createLogger("silent") }, () => true, { failed: () => undefined, forget: () => undefined });
   },
 };
 

@@ -1,6 +1,7 @@
 import { errorChain, reasonOf } from "@zfsilo/lib";
 import type { FaultEffect } from "@zfsilo/sim-host";
 import assert from "node:assert/strict";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { RequestDeps } from "../../src/volume/volume-requests.ts";
 import type { World } from "../world/world.ts";
@@ -14,7 +15,11 @@ export type Trouble =
   | { readonly kind: "fault"; readonly nth: number; readonly times: number; readonly effect: FaultEffect }
   | { readonly kind: "crash"; readonly nth: number; readonly when: "before" | "after" }
   | { readonly kind: "crash-at-write"; readonly nth: number; readonly when: "before" | "after" }
-  | { readonly kind: "outage"; readonly host: MachineName };
+  | { readonly kind: "outage"; readonly host: MachineName }
+  /** With its nth command an initiator answers nothing any more, until what the call is about is forced off it. */
+  | { readonly kind: "death"; readonly host: Exclude<MachineName, "hst_give">; readonly nth: number };
+
+type Death = Extract<Trouble, { readonly kind: "death" }>;
 
 export const refused = Symbol("refused");
 
@@ -25,6 +30,8 @@ export interface Terrain<Call, Model> {
   request(requests: RequestDeps, call: Call): Promise<unknown>;
   /** Whether a call that fails leaves nothing of it. */
   buildsUp(call: Call): boolean;
+  /** The call that takes what this one is about from an initiator by force. Undefined where there is none. */
+  force?(call: Call, host: Death["host"]): Call;
   /** What records tell of the model, and what they must tell. */
   read(world: World): Promise<unknown>;
   picture(model: Model): unknown;
@@ -53,6 +60,7 @@ export class Walker<Call, Model> {
   }
 
   async call(call: Call, trouble: Trouble): Promise<void> {
+    if (trouble.kind === "death") return this.#callAndDie(call, trouble);
     const before = this.model;
     const leadsTo = this.#terrain.after(before, call);
     const died = this.#arm(trouble);
@@ -75,6 +83,55 @@ export class Walker<Call, Model> {
     }
     const again = await this.#make(call);
     assert.equal(again, undefined, `the call made again failed: ${errorChain(again)}`);
+  }
+
+  /** Force is answered at once, whatever was open; when the machine is back, the call has been made or not, and force after it. */
+  async #callAndDie(call: Call, death: Death): Promise<void> {
+    const force = this.#terrain.force?.(call, death.host);
+    assert.ok(force !== undefined, "nothing is forced off initiators here");
+    const hanging = this.#dieAt(death);
+    const outcome = this.#make(call);
+    await Promise.race([outcome, hanging]);
+    this.#world.hooks.command = undefined;
+    const forced = await Promise.race([this.#make(force), sleep(8_000, "it took longer than 8 s", { ref: false })]);
+    await outcome;
+    this.#disarm();
+    await this.#terrain.settle(this.#world);
+    const found = await this.#terrain.read(this.#world);
+    const made = this.#terrain.after(this.model, call);
+    const starts: readonly (Model | typeof refused)[] = [this.model, made];
+    const ends = starts.flatMap((start) => {
+      const end = this.#forced(start, force, forced !== undefined);
+      return end !== refused && isDeepStrictEqual(this.#terrain.picture(end), found) ? [{ end }] : [];
+    });
+    assert.ok(ends[0] !== undefined, `nothing explains what is recorded after force was answered with ${explain(forced)}`);
+    this.model = ends[0].end;
+  }
+
+  /** Where force leads from there, or that this does not explain its answer. */
+  #forced(before: Model | typeof refused, force: Call, isRefused: boolean): Model | typeof refused {
+    if (before === refused) return refused;
+    const after = this.#terrain.after(before, force);
+    if (after === refused) return isRefused ? before : refused;
+    return isRefused ? refused : after;
+  }
+
+  /** Resolves when the machine has died. The command that it died with hangs. */
+  #dieAt({ host, nth }: Death): Promise<void> {
+    const { sim, hooks } = this.#world;
+    let count = 0;
+    return new Promise((resolve) => {
+      hooks.command = async (on, work) => {
+        if (on === host) count += 1;
+        if (on !== host || count !== nth) return work();
+        sim.faults.add({ host, match: {}, effect: { kind: "hang" } });
+        const answer = work();
+        for (let turns = 0; turns < 5; turns += 1) await turn();
+        sim.setOnline(host, false);
+        resolve();
+        return answer;
+      };
+    });
   }
 
   /** Both have the outcome of some order, or the later was refused because the other ran. */
