@@ -18,6 +18,7 @@ import { HostPresence } from "./machines/presence.ts";
 import { HostProbes } from "./machines/probes.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { Metrics, type MetricSources } from "./metrics.ts";
+import { Lanes } from "./operation/lanes.ts";
 import { Operations } from "./operation/operations.ts";
 import { HostWatch } from "./reconcile/host-watch.ts";
 import { ReconcileLoop } from "./reconcile/loop.ts";
@@ -127,7 +128,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     mayFinish: ({ subject }) => requireCurrentSubject(deps, subject),
   });
   const placer = new Placer({ hosts, volumes, pools });
-  const requests: RequestDeps = { ...deps, operations, placer, iqnPrefix: config.iqnPrefix, keyRoots: config.keyRoots };
+  const requests: RequestDeps = { ...deps, operations, placer, lanes: new Lanes(), iqnPrefix: config.iqnPrefix, keyRoots: config.keyRoots };
   const reconciler = new Reconciler({ ...deps, operations, log, repairs: metrics, looks: metrics });
   const intervalMs = config.reconcile.intervalSeconds * 1000;
   const reconcile: ReconcileLoop = new ReconcileLoop({ reconciler, intervalMs, log, observer: metrics });

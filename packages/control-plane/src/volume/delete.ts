@@ -4,7 +4,7 @@ import { deleteVolume } from "../workflow/delete-volume.ts";
 import { requireCurrent } from "./current.ts";
 import { dependantsOf, inUse, namesOf, requireUnchanged, type Dependant } from "./dependants.ts";
 import { refuseHeld } from "./snapshot.ts";
-import { notNow, type RequestDeps } from "./volume-requests.ts";
+import { inTurnOn, notNow, type RequestDeps } from "./volume-requests.ts";
 
 /** What becomes of the snapshots of a volume that is deleted. */
 export const snapshotPolicies = ["refuse", "delete", "promote_clone"] as const;
@@ -26,7 +26,8 @@ export async function requestDelete(
   const holds = seen === undefined ? [] : heldWith(await dependantsOf(deps, seen), snapshotPolicy);
   return deps.operations.submit(
     { subject: `volumes/${id}`, holds, kind: deleteVolume.kind, input: { allowMissing, snapshotPolicy } },
-    async (begin, earlier) => {
+    // A clone that is promoted is held meanwhile, and may have to be forced off a host: it does not wait here.
+    (begin, earlier) => inTurnOn(deps, snapshotPolicy === "promote_clone" ? undefined : seen?.hostId, async () => {
       const volume = await deps.volumes.find(id);
       if (volume === undefined) {
         const before = await earlier();
@@ -43,7 +44,7 @@ export async function requestDelete(
       const plan = planFor(volume, dependants, snapshotPolicy);
       const origin = volume.origin === "" ? {} : { origin: volume.origin };
       return (await begin(deleteVolume, { volumeId: id, ...plan, ...origin })).operation;
-    },
+    }),
   );
 }
 

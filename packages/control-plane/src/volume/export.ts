@@ -5,7 +5,7 @@ import type { Answer } from "./answer.ts";
 import { nextGeneration } from "./current.ts";
 import { exportIsThere } from "./read-back.ts";
 import { isSound, onHosts, repairFor } from "./repair.ts";
-import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
+import { alreadySo, hostInRole, inTurnOn, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 /** Recorded as published is not enough (I4): the export is read back, and brought back when the host lost it. */
 export async function requestPublish(deps: RequestDeps, id: VolumeId): Promise<Answer> {
@@ -18,7 +18,8 @@ export async function requestPublish(deps: RequestDeps, id: VolumeId): Promise<A
     if (host.portals.length === 0) {
       throw notNow(volume, "publish", `hosts/${host.id} has no portal`, "Add a portal to the host with UpdateHost.");
     }
-    return runOn(deps, id, begin, publishVolume, { volumeId: id, portals: host.portals.map((portal) => ({ ...portal })) });
+    const portals = host.portals.map((portal) => ({ ...portal }));
+    return inTurnOn(deps, host.id, () => runOn(deps, id, begin, publishVolume, { volumeId: id, portals }));
   });
 }
 
@@ -29,6 +30,6 @@ export async function requestUnpublish(deps: RequestDeps, id: VolumeId): Promise
     if (connected.length > 0) {
       throw notNow(volume, "unpublish", `it is connected to ${connected.join(", ")}`, "Call DisconnectVolume for each first.");
     }
-    return runOn(deps, id, begin, unpublishVolume, { volumeId: id, ...(await nextGeneration(deps, volume)) });
+    return inTurnOn(deps, volume.hostId, async () => runOn(deps, id, begin, unpublishVolume, { volumeId: id, ...(await nextGeneration(deps, volume)) }));
   });
 }

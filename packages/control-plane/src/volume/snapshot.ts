@@ -7,7 +7,7 @@ import { holdSnapshot, releaseSnapshot } from "../workflow/snapshot-holds.ts";
 import { freezesFor } from "./consistency.ts";
 import { inUse, listed } from "./dependants.ts";
 import { readySnapshot, type SnapshotAnswer } from "./snapshot-requests.ts";
-import { readyVolume, type RequestDeps } from "./volume-requests.ts";
+import { inTurnOn, readyVolume, type RequestDeps } from "./volume-requests.ts";
 
 /** A checked CreateSnapshot request. */
 export interface CreateSnapshotInput {
@@ -83,7 +83,7 @@ export async function requestDeleteSnapshot(deps: RequestDeps, id: SnapshotId, i
       return undefined;
     }
     await refuseNeeded(deps, snapshot, tombstone);
-    return (await begin(deleteSnapshot, { snapshotId: id, tombstone })).operation;
+    return inTurnOn(deps, snapshot.hostId, async () => (await begin(deleteSnapshot, { snapshotId: id, tombstone })).operation);
   });
 }
 

@@ -1,6 +1,7 @@
 import { reasonOf, StorageError, wrapError, type HostId, type VolumeId } from "@zfsilo/lib";
 import type { Workflow } from "@zfsilo/try";
 import type { Begin, FindEarlier, Operations } from "../operation/operations.ts";
+import type { Lanes } from "../operation/lanes.ts";
 import { judgeAgain } from "../reconcile/apply.ts";
 import type { HostRecord, HostRole, VolumeRecord } from "../store/model.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
@@ -12,6 +13,8 @@ import type { Placer } from "./placer.ts";
 export interface RequestDeps extends WorkflowDeps {
   readonly operations: Operations<WorkflowDeps>;
   readonly placer: Placer;
+  /** In what order many calls at once are worked on. */
+  readonly lanes: Lanes;
   /** Directories of target hosts below which key files may lie. */
   readonly keyRoots: readonly string[];
   /** First part of every target name, e.g. `iqn.2026-01.io.zfsilo`. */
@@ -44,6 +47,11 @@ export async function onVolume(
 /** Calls that only take access away are a decision, also about a record that is older than its hosts. */
 function endsAccess(kind: string, input: object): boolean {
   return kind === "volume.unmount" || kind === "volume.unstage" || (kind === "volume.disconnect" && "force" in input && input.force === true);
+}
+
+/** In its turn among what is done on the host, once that is known. */
+export async function inTurnOn<T>({ lanes }: Pick<RequestDeps, "lanes">, host: HostId | undefined, work: () => Promise<T>): Promise<T> {
+  return host === undefined ? work() : lanes.run(host, work);
 }
 
 /** Runs one workflow and answers with the volume as it is then. */

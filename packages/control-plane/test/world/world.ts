@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { connectHost } from "../../src/machines/connect.ts";
 import { Machines } from "../../src/machines/machines.ts";
 import { PoolProbe } from "../../src/machines/pool-probe.ts";
+import { Lanes } from "../../src/operation/lanes.ts";
 import { Operations } from "../../src/operation/operations.ts";
 import { SecretKey } from "../../src/secret-key.ts";
 import { openStores, type Stores } from "../../src/store/open-stores.ts";
@@ -149,7 +150,7 @@ function startProcess(sim: SimWorld, stores: Stores, hooks: Hooks): Process {
     aroundStep: (entry, step, work) => (hooks.step === undefined ? work() : hooks.step(entry, step, work)),
   });
   const placer = new Placer({ hosts, volumes, pools: new PoolProbe(machines) });
-  return { stores, operations, requests: { ...deps, operations, placer, iqnPrefix: "iqn.2026-01.io.zfsilo", keyRoots: ["/etc/zfsilo/keys"] }, life };
+  return { stores, operations, requests: { ...deps, operations, placer, lanes: new Lanes(), iqnPrefix: "iqn.2026-01.io.zfsilo", keyRoots: ["/etc/zfsilo/keys"] }, life };
 }
 
 /** Each command of a sequence by itself, so that whoever stands around commands stands around every one of them. */
