@@ -23,8 +23,11 @@ export function refusal(error: ConnectError, protocol: Protocol, contentType: st
   const header = new Headers(error.metadata);
   switch (protocol) {
     case "grpc":
+      // Not "Trailers-only": for that the stream must end with its headers, which node:http2 does not do once they are written. grpc-js
+      // takes a status in headers that do not end the stream for none, and tells INTERNAL.
+      return { status: 200, header: new Headers({ "content-type": contentType }), trailer: withStatus(header, error) };
     case "grpc-web":
-      // "Trailers-only": the status stands in the headers and nothing follows (gRPC over HTTP2, Responses).
+      // "Trailers-only": the status stands in the headers and nothing follows.
       header.set("content-type", contentType);
       return { status: 200, header: withStatus(header, error) };
     case "connect-stream": {

@@ -126,6 +126,9 @@ describe("a client that learned the API from the server", () => {
     expect(listed).toMatchObject({ hosts: [created.host], next_page_token: "" });
     await call(client, "DeleteHost", { name: "hosts/hst_x" }, api.token);
     await expect(call(client, "GetHost", { name: "hosts/hst_x" }, api.token)).rejects.toMatchObject({ code: status.NOT_FOUND });
+    // Its decodeURI leaves as they are what gRPC would not have encoded.
+    const details = 'name: "disk: a, 50% ü" does not begin with hosts/';
+    await expect(call(client, "GetHost", { name: "disk: a, 50% ü" }, api.token)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, details });
     client.close();
   });
 
