@@ -69,9 +69,9 @@ export function snapshotService(deps: RequestDeps): ServiceImpl<typeof SnapshotS
       return create(ReleaseSnapshotResponseSchema, await answer(requestRelease(deps, id, parseHoldTag(tag)), context));
     },
 
-    async rollbackVolume({ name, snapshot, destroyLaterSnapshots }, { signal }) {
+    async rollbackVolume({ name, snapshot, destroyLaterSnapshots, deleteForeignSnapshots }, { signal }) {
       const id = parseVolumeName(name, "name");
-      const input = { snapshotId: parseSnapshotName(snapshot, "snapshot"), destroyLater: destroyLaterSnapshots };
+      const input = { snapshotId: parseSnapshotName(snapshot, "snapshot"), destroyLater: destroyLaterSnapshots, deleteForeign: deleteForeignSnapshots };
       const { volume, operation } = await whileCalled(requestRollback(deps, id, input), signal);
       return create(RollbackVolumeResponseSchema, {
         volume: await showVolume(deps, volume),

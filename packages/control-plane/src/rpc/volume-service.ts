@@ -83,8 +83,8 @@ export function volumeService(deps: VolumeReadDeps): ServiceImpl<typeof VolumeSe
 
     async deleteVolume(request, { signal }) {
       const id = parseVolumeName(request.name, "name");
-      const policy = parseSnapshotPolicy(request.snapshotPolicy);
-      const operation = await whileCalled(requestDelete(deps, id, request.allowMissing, policy), signal);
+      const options = { snapshotPolicy: parseSnapshotPolicy(request.snapshotPolicy), deleteForeign: request.deleteForeignSnapshots };
+      const operation = await whileCalled(requestDelete(deps, id, request.allowMissing, options), signal);
       return create(DeleteVolumeResponseSchema, { operation: operation === undefined ? "" : `operations/${operation}` });
     },
 

@@ -1,5 +1,6 @@
 import { StorageError, type OperationId, type VolumeId } from "@zfsilo/lib";
 import type { VolumeRecord } from "../store/model.ts";
+import { foreignInTheWay, foreignSnapshotsOf } from "../workflow/foreign-snapshots.ts";
 import { deleteVolume } from "../workflow/delete-volume.ts";
 import { requireCurrent } from "./current.ts";
 import { dependantsOf, inUse, namesOf, requireUnchanged, type Dependant } from "./dependants.ts";
@@ -12,6 +13,12 @@ export type SnapshotPolicy = (typeof snapshotPolicies)[number];
 
 type Plan = Pick<Parameters<(typeof deleteVolume.steps)[0]["do"]>[0], "promote" | "snapshots">;
 
+export interface DeleteOptions {
+  readonly snapshotPolicy?: SnapshotPolicy;
+  /** Snapshots that others took on its dataset go with it. */
+  readonly deleteForeign?: boolean;
+}
+
 /**
  * Answers the operation that did it, also to a call that repeats the one which did; undefined when there was no such volume
  * and that is allowed.
@@ -20,12 +27,12 @@ export async function requestDelete(
   deps: RequestDeps,
   id: VolumeId,
   allowMissing: boolean,
-  snapshotPolicy: SnapshotPolicy = "refuse",
+  { snapshotPolicy = "refuse", deleteForeign = false }: DeleteOptions = {},
 ): Promise<OperationId | undefined> {
   const seen = await deps.volumes.find(id);
   const holds = seen === undefined ? [] : heldWith(await dependantsOf(deps, seen), snapshotPolicy);
   return deps.operations.submit(
-    { subject: `volumes/${id}`, holds, kind: deleteVolume.kind, input: { allowMissing, snapshotPolicy } },
+    { subject: `volumes/${id}`, holds, kind: deleteVolume.kind, input: { allowMissing, snapshotPolicy, ...(deleteForeign && { deleteForeign }) } },
     // A clone that is promoted is held meanwhile, and may have to be forced off a host: it does not wait here.
     (begin, earlier) => inTurnOn(deps, snapshotPolicy === "promote_clone" ? undefined : seen?.hostId, async () => {
       const volume = await deps.volumes.find(id);
@@ -41,9 +48,10 @@ export async function requestDelete(
       }
       const dependants = await dependantsOf(deps, volume);
       requireUnchanged(`delete volumes/${id}`, holds, heldWith(dependants, snapshotPolicy));
+      const foreign = await foreignWith(deps, volume, dependants, { snapshotPolicy, deleteForeign });
       const plan = planFor(volume, dependants, snapshotPolicy);
       const origin = volume.origin === "" ? {} : { origin: volume.origin };
-      return (await begin(deleteVolume, { volumeId: id, ...plan, ...origin })).operation;
+      return (await begin(deleteVolume, { volumeId: id, ...plan, foreign, ...origin })).operation;
     }),
   );
 }
@@ -75,6 +83,28 @@ function planFor(volume: VolumeRecord, found: readonly Dependant[], policy: Snap
       return { promote: { volumeId: heir.clone, snapshotId: heir.snapshotId, origin: volume.origin }, snapshots: forgotten };
     }
   }
+}
+
+/**
+ * What others took and would keep the zvol from being destroyed, looked for before anything of ours goes. Where nothing of ours
+ * would, ZFS itself refuses, and the ordinary deletion needs no look. A clone that is promoted takes over what is older than it.
+ */
+async function foreignWith(
+  deps: RequestDeps,
+  volume: VolumeRecord,
+  all: readonly Dependant[],
+  { snapshotPolicy, deleteForeign }: Required<DeleteOptions>,
+): Promise<{ name: string; guid: string }[]> {
+  const destroysOurs = snapshotPolicy !== "refuse" && all.length > 0;
+  if (!destroysOurs && !deleteForeign) return [];
+  const heir = snapshotPolicy === "promote_clone" ? heirOf(all) : undefined;
+  const from = heir === undefined ? 0n : BigInt(all[heir.index]?.snapshot.createTxg ?? "0");
+  const found = await foreignSnapshotsOf(deps, volume, new AbortController().signal);
+  const left = found.filter(({ createTxg }) => createTxg > from);
+  const needed = left.filter(({ clones, holds }) => clones.length > 0 || holds > 0);
+  if (left.length > 0 && !deleteForeign) throw foreignInTheWay(volume.id, left);
+  if (needed.length > 0) throw foreignInTheWay(volume.id, needed);
+  return left.map(({ name, guid }) => ({ name, guid }));
 }
 
 function isForgotten({ snapshot, clones }: Dependant): boolean {

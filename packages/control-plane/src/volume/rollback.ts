@@ -11,11 +11,13 @@ import { readyVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 export interface RollbackInput {
   readonly snapshotId: SnapshotId;
   readonly destroyLater: boolean;
+  /** Later snapshots that others took go as well. */
+  readonly deleteForeign?: boolean;
 }
 
 /** Takes the volume back to one of its snapshots. What would be lost besides what was written is named first. */
 export async function requestRollback(deps: RequestDeps, id: VolumeId, input: RollbackInput): Promise<Answer> {
-  const { snapshotId, destroyLater } = input;
+  const { snapshotId, destroyLater, deleteForeign = false } = input;
   const holds = subjects(await dependantsOf(deps, await readyVolume(deps, id)), snapshotId);
   return deps.operations.submit({ subject: `volumes/${id}`, holds, kind: rollbackVolume.kind, input }, async (begin, earlier) => {
     const volume = await readyVolume(deps, id);
@@ -32,7 +34,7 @@ export async function requestRollback(deps: RequestDeps, id: VolumeId, input: Ro
     const later = laterThan(snapshot, dependants);
     refuseLater(volume, later, destroyLater);
     const destroyed = later.map((one) => one.snapshot.id);
-    return runOn(deps, id, begin, rollbackVolume, { volumeId: id, snapshotId, destroyed });
+    return runOn(deps, id, begin, rollbackVolume, { volumeId: id, snapshotId, destroyed, destroyForeign: deleteForeign });
   });
 }
 

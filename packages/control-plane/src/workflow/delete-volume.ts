@@ -1,10 +1,12 @@
-import { parseDatasetName } from "@zfsilo/host";
+import { parseDatasetName, parseSnapshotName } from "@zfsilo/host";
+import { reasonOf } from "@zfsilo/lib";
 import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import type { SnapshotRecord } from "../store/model.ts";
 import type { SnapshotChange } from "../store/stores.ts";
 import { snapshotId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
+import { foreignInTheWay, foreignSnapshotsOf } from "./foreign-snapshots.ts";
 import { getOwnZvol, ownerOf } from "./ownership.ts";
 import { snapshotOwner, zfsNameOf } from "./snapshot-ownership.ts";
 
@@ -14,6 +16,8 @@ const context = z.object({
   promote: z.object({ volumeId, snapshotId, /** What the clone depends on afterwards: what the volume did. */ origin: z.string() }).optional(),
   /** Snapshots that go with the volume. */
   snapshots: z.array(snapshotId),
+  /** Snapshots that others took and that go with the volume, as they were when the request was decided. */
+  foreign: z.array(z.object({ name: z.string(), guid: z.string() })).default([]),
   /** What the volume is a clone of. A tombstone may go with it. */
   origin: snapshotId.optional(),
 });
@@ -53,7 +57,9 @@ async function promoteClone({ volumeId: id, promote }: Context, { deps, signal }
   await deps.volumes.update(id, { origin: promote.snapshotId });
 }
 
+/** Those of others first: what stops one of them stops it before anything of ours is gone. */
 async function destroySnapshots(c: Context, { deps, signal }: Io): Promise<undefined> {
+  await destroyForeign(c, { deps, signal });
   for (const id of c.snapshots) {
     const row = await deps.snapshots.find(id);
     if (row === undefined) continue;
@@ -63,11 +69,28 @@ async function destroySnapshots(c: Context, { deps, signal }: Io): Promise<undef
   }
 }
 
+async function destroyForeign({ volumeId: id, foreign }: Context, { deps, signal }: Pick<Io, "deps" | "signal">): Promise<void> {
+  const volume = foreign.length === 0 ? undefined : await deps.volumes.find(id);
+  if (volume === undefined) return;
+  const machine = await deps.machines.get(volume.hostId);
+  const dataset = parseDatasetName(volume.dataset);
+  const zvol = await machine.zfs.findVolume(dataset, { signal });
+  if (zvol === undefined) return;
+  machine.zfs.requireOwner(zvol, ownerOf(volume, deps));
+  for (const { name, guid } of foreign) await machine.snapshots.destroyForeign(parseSnapshotName(name), guid, { signal });
+}
+
 async function destroyZvol({ volumeId: id }: Context, { deps, signal }: Io): Promise<undefined> {
   const volume = await deps.volumes.find(id);
   if (volume === undefined) return;
   const { zfs } = await deps.machines.get(volume.hostId);
-  await zfs.destroyOwnedVolume(parseDatasetName(volume.dataset), ownerOf(volume, deps), { signal });
+  try {
+    await zfs.destroyOwnedVolume(parseDatasetName(volume.dataset), ownerOf(volume, deps), { signal });
+  } catch (error) {
+    if (reasonOf(error) !== "has_dependents") throw error;
+    const foreign = await foreignSnapshotsOf(deps, volume, signal);
+    throw foreign.length === 0 ? error : foreignInTheWay(id, foreign);
+  }
   // From here on it is no volume any more, also when the rest fails: nobody may take it for one whose zvol got lost.
   const condition = { reason: "DELETING", message: "its zvol is destroyed and its record is not removed yet", observedAt: new Date() };
   await deps.volumes.update(id, { state: "deleting", condition });

@@ -13,6 +13,8 @@ const context = z.object({
   snapshotId,
   /** Later snapshots, that go with what was written since. Empty: there must be none. */
   destroyed: z.array(snapshotId),
+  /** Later snapshots that others took go as well. */
+  destroyForeign: z.boolean().default(false),
 });
 
 type Context = z.infer<typeof context>;
@@ -35,7 +37,7 @@ async function rollBack(c: Context, { deps, signal }: Io): Promise<undefined> {
   await getOwnZvol(machine, volume, deps, signal);
   const name = zfsNameOf(row);
   machine.snapshots.requireOwner(await machine.snapshots.get(name, { signal }), snapshotOwner(row, deps));
-  await machine.snapshots.rollback(name, { destroyLater: c.destroyed.length > 0 }, { signal });
+  await machine.snapshots.rollback(name, { destroyLater: c.destroyed.length > 0, destroyForeign: c.destroyForeign }, { signal });
 }
 
 async function bringSizeBack(c: Context, { deps, signal }: Io): Promise<undefined> {

@@ -11,8 +11,8 @@ import { World } from "../world/world.ts";
 describe("while a volume is copied", () => {
   it.each([
     ["it is not deleted", (r: RequestDeps) => requestDelete(r, subject, false)],
-    ["it is not deleted with its snapshots", (r: RequestDeps) => requestDelete(r, subject, false, "delete")],
-    ["no clone takes its snapshots over", (r: RequestDeps) => requestDelete(r, subject, false, "promote_clone")],
+    ["it is not deleted with its snapshots", (r: RequestDeps) => requestDelete(r, subject, false, { snapshotPolicy: "delete" })],
+    ["no clone takes its snapshots over", (r: RequestDeps) => requestDelete(r, subject, false, { snapshotPolicy: "promote_clone" })],
     ["it is not rolled back", (r: RequestDeps) => requestRollback(r, subject, { snapshotId: first, destroyLater: true })],
   ])("%s, and the caller is told what it waits for", async (_what, request) => {
     await using world = await World.open();

@@ -128,7 +128,7 @@ async function request(r: RequestDeps, call: TreeCall): Promise<unknown> {
       return requestCopy(r, { ...copyInput(source), id: volumeId(call.volume), capacityBytes: 0n, sparse: true });
     }
     case "delete":
-      return requestDelete(r, volumeId(call.volume), true, call.policy);
+      return requestDelete(r, volumeId(call.volume), true, { snapshotPolicy: call.policy });
     case "rollback":
       return requestRollback(r, volumeId(call.volume), { snapshotId: await idOf(r, call.snapshot), destroyLater: call.destroyLater });
     case "take":

@@ -70,7 +70,7 @@ export async function expectFree(world: World, then: "connect" | "delete"): Prom
     await requestConnect(requests, subject, tap, false);
   } else {
     await requestUnpublish(requests, subject);
-    await requestDelete(requests, subject, false, "delete");
+    await requestDelete(requests, subject, false, { snapshotPolicy: "delete" });
   }
   await expectCleanWhenBack(world, targetName);
   if (then === "connect") await requestDisconnect(requests, subject, tap, false);

@@ -201,7 +201,7 @@ function rollbackCases(current: CurrentLab): void {
     const byHand = snapshotOf(volume.dataset, "byhand");
     await lab.command(lab.byHand.target, "zfs", "snapshot", byHand);
     lab.defer(() => lab.dropSnapshot(byHand));
-    expect(await refusal(snapshots.rollback(name, { destroyLater: true }, o))).toBe("precondition");
+    expect(await refusal(snapshots.rollback(name, { destroyLater: true }, o))).toBe("has_dependents");
     await lab.dropSnapshot(byHand);
     expect(await snapshots.listOf(volume.dataset, o)).toHaveLength(3);
     expect(await read(lab, volume, 8192)).toBe("b".repeat(8192));

@@ -184,7 +184,7 @@ describe("rollback", () => {
     const later = `${ofS1}\n${listed.split("\n").filter((line) => line.startsWith(`${v1}@s3\t`)).join("\n")}\n`;
     const byHand = later.replace("v1@s3\tzfsilo:snapshot\tsnap_b\tlocal", "v1@s3\tzfsilo:snapshot\t-\t-");
     await expect(against([{ argv: listOf, stdout: byHand }], (snapshots) => snapshots.rollback(s1, { destroyLater: true }, o))).rejects.toMatchObject({
-      reason: "precondition",
+      reason: "has_dependents",
     });
     await expect(against([{ argv: listOf, stdout: later }], (snapshots) => snapshots.rollback(s1, {}, o))).rejects.toMatchObject({
       reason: "has_dependents",

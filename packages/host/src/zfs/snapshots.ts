@@ -30,14 +30,22 @@ export class SnapshotInUseError extends StorageError {
   readonly holds: readonly string[];
 
   constructor(host: string, doing: string, clones: readonly string[], holds: readonly string[], cause: unknown) {
-    super(clones.length > 0 ? "has_dependents" : "busy", `on ${host}: ${doing}`, {
+    const named = clones.length > 0 ? `: cloned as ${firstOf(clones)}` : holds.length > 0 ? `: held by the tags ${firstOf(holds)}` : "";
+    super(clones.length > 0 ? "has_dependents" : "busy", `on ${host}: ${doing}${named}`, {
       cause,
-      details: { host, ...(clones.length > 0 ? { clones: clones.join(",") } : {}), ...(holds.length > 0 ? { holds: holds.join(",") } : {}) },
+      hint: clones.length > 0 ? "Destroy or promote those datasets on the host first." : "Release those tags on the host first.",
+      details: { host, reason: clones.length > 0 ? "HAS_CLONES" : "HAS_HOLDS", ...(clones.length > 0 ? { clones: clones.join(",") } : {}), ...(holds.length > 0 ? { holds: holds.join(",") } : {}) },
     });
     this.name = "SnapshotInUseError";
     this.clones = clones;
     this.holds = holds;
   }
+}
+
+export interface RollbackOptions {
+  readonly destroyLater?: boolean;
+  /** Those that others took go as well. */
+  readonly destroyForeign?: boolean;
 }
 
 /** A send that was just given up still has the snapshot open for a moment. */
@@ -140,6 +148,19 @@ export class ZfsSnapshots {
     return (await this.#destroy(name, defer, o)) ?? "destroyed";
   }
 
+  /** Destroys one that somebody else took, if it is the one that was looked at. Absent is done. */
+  async destroyForeign(name: SnapshotName, guid: string, o: CallOptions): Promise<void> {
+    const present = await this.find(name, o);
+    if (present === undefined) return;
+    if (present.guid !== guid) {
+      throw this.#reader.error("aborted", `destroy snapshot ${name}: its guid is ${present.guid}, not ${guid}`, {
+        hint: "It was taken anew meanwhile. Repeat the call.",
+      });
+    }
+    await this.#destroy(name, false, o);
+    if ((await this.find(name, o)) !== undefined) throw this.#reader.error("internal", `destroy snapshot ${name}: it is still there`);
+  }
+
   /** Keeps it from being destroyed under a tag. Done when it has that tag already. */
   async hold(name: SnapshotName, tag: HoldTag, o: CallOptions): Promise<void> {
     const argv: Argv = ["zfs", "hold", tag, name];
@@ -169,19 +190,24 @@ export class ZfsSnapshots {
 
   /**
    * Takes a volume back to a snapshot of it. Later snapshots are in the way: `has_dependents`, naming them, or with
-   * `destroyLater` each is destroyed first, newest first, if it is one of ours without clones and holds; if one is not,
-   * nothing is. `zfs rollback -r` is never used: it would take a snapshot along that somebody made by hand meanwhile.
+   * `destroyLater` each is destroyed first, newest first, if it is one of ours without clones and holds, or of others and
+   * `destroyForeign` is given; if one is not, nothing is. `zfs rollback -r` is never used: it would take a snapshot along that
+   * somebody made by hand meanwhile.
    */
-  async rollback(name: SnapshotName, { destroyLater = false }: { readonly destroyLater?: boolean }, o: CallOptions): Promise<void> {
+  async rollback(name: SnapshotName, { destroyLater = false, destroyForeign = false }: RollbackOptions, o: CallOptions): Promise<void> {
     const doing = `roll back to ${name}`;
     const all = await this.listOf(datasetOf(name), o);
     const target = all.find((snapshot) => snapshot.name === name);
     if (target === undefined) throw this.#reader.error("not_found", `${doing}: it does not exist`);
     const later = all.filter(({ createTxg }) => createTxg > target.createTxg);
-    if (later.length > 0 && !destroyLater) throw this.#laterSnapshots(doing, later);
-    for (const snapshot of later) await this.#requireExpendable(doing, snapshot, target, o);
-    for (const { name: each, guid, owner = "", cluster = "" } of later.reverse()) {
-      await this.destroy(each, { snapshot: owner, cluster, guid }, {}, o);
+    const foreign = later.filter((one) => isForeign(one, target));
+    if (foreign.length > 0 && !destroyForeign) throw this.#foreignSnapshots(doing, foreign);
+    if (later.length > foreign.length && !destroyLater) throw this.#laterSnapshots(doing, later);
+    for (const snapshot of later) await this.#requireExpendable(doing, snapshot, o);
+    for (const one of later.reverse()) {
+      const { name: each, guid, owner = "", cluster = "" } = one;
+      if (isForeign(one, target)) await this.destroyForeign(each, guid, o);
+      else await this.destroy(each, { snapshot: owner, cluster, guid }, {}, o);
     }
     await this.#reader.tool.run(doing, ["zfs", "rollback", name], o);
     await this.#requireRolledBack(doing, target, o);
@@ -195,14 +221,16 @@ export class ZfsSnapshots {
     });
   }
 
-  async #requireExpendable(doing: string, snapshot: ZfsSnapshot, target: ZfsSnapshot, o: CallOptions): Promise<void> {
-    const { name, owner, cluster, clones } = snapshot;
-    if (owner === undefined || cluster === undefined || cluster !== target.cluster) {
-      throw this.#reader.error("precondition", `${doing}: the later snapshot ${name} is none of ours`, {
-        details: { snapshots: name },
-        hint: "Destroy it by hand if nobody needs it.",
-      });
-    }
+  #foreignSnapshots(doing: string, foreign: readonly ZfsSnapshot[]): StorageError {
+    const names = firstOf(foreign.map(({ name }) => name));
+    return this.#reader.error("has_dependents", `${doing}: later snapshots exist that are none of ours: ${names}`, {
+      details: { reason: "HAS_SNAPSHOTS", dependants: names },
+      hint: "Destroy them by hand, or set delete_foreign_snapshots. Keep tools that take snapshots off zfsilo's datasets.",
+    });
+  }
+
+  async #requireExpendable(doing: string, snapshot: ZfsSnapshot, o: CallOptions): Promise<void> {
+    const { name, clones } = snapshot;
     if (clones.length === 0 && snapshot.holds === 0) return;
     const holds = snapshot.holds === 0 ? [] : ((await this.holds([name], o)).get(name) ?? []);
     throw new SnapshotInUseError(this.#executor.host, `${doing}: the later snapshot ${name} is in use`, clones, holds, undefined);
@@ -299,4 +327,17 @@ export class ZfsSnapshots {
     }
     return snapshots;
   }
+}
+
+/** Taken by others. What they take inherits the marks of the volume, and has no mark of its own. */
+function isForeign({ owner, cluster }: ZfsSnapshot, ours: ZfsSnapshot): boolean {
+  return owner === undefined || cluster === undefined || cluster !== ours.cluster;
+}
+
+const mostNamed = 20;
+
+/** Names in errors travel in headers, which have room for little. */
+function firstOf(names: readonly string[]): string {
+  const more = names.length - mostNamed;
+  return more > 0 ? `${names.slice(0, mostNamed).join(", ")} and ${more} more` : names.join(", ");
 }
