@@ -81,8 +81,10 @@ export function filesystemContract(current: CurrentLab): void {
       const lab = current();
       const { zfs, disks, filesystems, mounts, o } = lab;
       const { volume, device } = await lab.connected({ sizeBytes: mib(size) });
-      const options: Record<string, string> = type === "ext4" ? { block_size: "4096", reserved_percent: "0" } : {};
-      await filesystems.make({ device: device.path, type, uuid, options }, o);
+      const options: Record<string, string> =
+        type === "ext4" ? { reserved_percent: "0", orphan_file: "0" } : { reflink: "0", bigtime: "0", inobtcount: "0", nrext64: "0" };
+      await filesystems.make({ device: device.path, type, uuid, options, deviceBytes: mib(size) }, o);
+      if (type === "ext4") expect((await filesystems.extent(device.path, type, o)).ext4).toEqual({ blockBytes: 4096, wide: true });
       const mountPoint = lab.place(`grow-${type}`);
       await mounts.mountDevice({ device: device.path, target: mountPoint, type, options: [], readOnly: false }, o);
       const before = await filesystems.stats(mountPoint, o);
@@ -98,6 +100,13 @@ export function filesystemContract(current: CurrentLab): void {
       await grow();
       expect(await filesystems.sizeBytes(device.path, type, o)).toBe(mib(size * 2));
       expect((await filesystems.stats(mountPoint, o)).totalBytes).toBeGreaterThan(mib(size));
+      if (type === "xfs") return;
+      // Almost a thousand times what it was made with.
+      const far = mib(60 << 10);
+      await zfs.growVolume(volume.dataset, far, o);
+      await disks.awaitSize(device.path, far, o);
+      await grow();
+      expect(await filesystems.sizeBytes(device.path, type, o)).toBe(far);
     });
   });
 }
