@@ -6,6 +6,7 @@ import { devicePathOf } from "../workflow/ownership.ts";
 import { showsDevice } from "../workflow/paths.ts";
 import { compareName } from "./compare-name.ts";
 import { comparePortals } from "./compare-portals.ts";
+import { hasStopped } from "../workflow/stopped-filesystem.ts";
 import type { InitiatorView, Observation, TargetView } from "./observation.ts";
 
 export const differenceReasons = [
@@ -239,7 +240,7 @@ function compareMounts(
     }));
   if (volume.mode === "block" || stagingPath === "" || device === undefined || readOnly || !shows(stagingPath)) return found;
   const superOptions = topMount(mounts, stagingPath)?.superOptions ?? [];
-  if (superOptions.some((option) => stopped.has(option))) {
+  if (hasStopped({ superOptions }, { readOnly })) {
     found.push({ host, reason: "FILESYSTEM_READ_ONLY", expected: `${stagingPath} writable`, observed: superOptions.join(",") });
   }
   const bytes = filesystemBytes.get(device.majorMinor);
@@ -248,9 +249,6 @@ function compareMounts(
   }
   return found;
 }
-
-/** What the options of a filesystem say that was mounted writable and gave up after an error: ext4 6.1, ext4 6.10, xfs. */
-const stopped: ReadonlySet<string> = new Set(["ro", "emergency_ro", "shutdown"]);
 
 /** Where several lie on one path, the last one mounted is what shows. */
 function topMount(mounts: InitiatorView["mounts"], path: string): Mount | undefined {

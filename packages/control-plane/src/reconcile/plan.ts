@@ -107,6 +107,13 @@ function builds({ kind }: Action): boolean {
   return kind !== "shut-out" && kind !== "clean-initiator";
 }
 
+/** Nobody uses it where it is only staged: it is checked and mounted anew. */
+function stoppedFilesystem({ attachments }: VolumeRecord, hostId: HostId): Action | string {
+  const paths = attachments.find((attachment) => attachment.hostId === hostId)?.targetPaths ?? [];
+  if (paths.length === 0) return { kind: "restore-mounts", hostId };
+  return `the filesystem stopped after an error: stop what uses it at ${paths.join(", ")} and call UnmountVolume there; then StageVolume or MountVolume checks it and mounts it anew`;
+}
+
 function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn, oldPortals, renamed }: Difference): Action | string {
   const hostId = parseHostId(host.slice("hosts/".length));
   switch (reason) {
@@ -131,7 +138,7 @@ function decide(volume: VolumeRecord, { host, reason, sizeBytes, initiatorIqn, o
     case "TARGET_UNEXPECTED":
       return "nobody recorded this export: PublishVolume takes it over, and UnpublishVolume then ends it";
     case "FILESYSTEM_READ_ONLY":
-      return "the filesystem stopped after an error: unmount and stage it again, which checks it";
+      return stoppedFilesystem(volume, hostId);
     case "VOLUME_LOCKED":
       if (isShut(volume, reason)) return "its key has to be given: LoadKey";
       return volume.published ? { kind: "restore-export" } : "PublishVolume loads its key from the key file, and LoadKey does";

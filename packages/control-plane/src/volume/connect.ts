@@ -1,6 +1,5 @@
 import { parseIqn } from "@zfsilo/host";
 import type { HostId, VolumeId } from "@zfsilo/lib";
-import type { Scope } from "../reconcile/apply.ts";
 import type { AttachmentRecord, HostRecord, VolumeRecord } from "../store/model.ts";
 import { connectVolume } from "../workflow/connect-volume.ts";
 import { disconnectVolume } from "../workflow/disconnect-volume.ts";
@@ -9,7 +8,7 @@ import { restoreExport } from "../workflow/restore-export.ts";
 import type { Answer } from "./answer.ts";
 import { nextGeneration } from "./current.ts";
 import { sessionIsThere } from "./read-back.ts";
-import { isSound, onHosts, repairFor } from "./repair.ts";
+import { butMounts, isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type BeginWorkflow, type RequestDeps } from "./volume-requests.ts";
 
 export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: HostId, readOnly: boolean): Promise<Answer> {
@@ -20,7 +19,7 @@ export async function requestConnect(deps: RequestDeps, id: VolumeId, hostId: Ho
     if (attachment !== undefined) {
       requireSameAccess(volume, attachment, readOnly);
       if (isSound(volume) && (await sessionIsThere(deps, volume, hostId))) return alreadySo(volume);
-      return repairFor(deps, volume, begin, onlyConnection(volume, hostId));
+      return repairFor(deps, volume, begin, butMounts(onHosts(volume, hostId)));
     }
     refuseSecondWriter(volume);
     const initiatorIqn = await initiatorNameOf(deps, host);
@@ -64,12 +63,6 @@ export async function requestDisconnect(
     return runOn(deps, id, begin, disconnectVolume, { volumeId: id, hostId, initiatorIqn, force, ...(await nextGeneration(deps, volume)) });
   };
   return onVolume(deps, disconnectVolume.kind, id, { hostId, force }, work, without);
-}
-
-/** Mounts are brought back by the calls that are about them. */
-function onlyConnection(volume: VolumeRecord, hostId: HostId): Scope {
-  const here = onHosts(volume, hostId);
-  return (difference) => here(difference) && !difference.reason.endsWith("_MOUNT_MISSING");
 }
 
 /** What an initiator has cached and mounted was made for the access it had: that never changes beneath it. */

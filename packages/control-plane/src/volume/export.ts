@@ -4,7 +4,7 @@ import { unpublishVolume } from "../workflow/unpublish-volume.ts";
 import type { Answer } from "./answer.ts";
 import { nextGeneration } from "./current.ts";
 import { exportIsThere } from "./read-back.ts";
-import { isSound, onHosts, repairFor } from "./repair.ts";
+import { butMounts, isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, inTurnOn, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";
 
 /** Recorded as published is not enough (I4): the export is read back, and brought back when the host lost it. */
@@ -12,7 +12,7 @@ export async function requestPublish(deps: RequestDeps, id: VolumeId): Promise<A
   return onVolume(deps, publishVolume.kind, id, {}, async (volume, begin) => {
     if (volume.published) {
       if (isSound(volume) && (await exportIsThere(deps, volume))) return alreadySo(volume);
-      return repairFor(deps, volume, begin, onHosts(volume));
+      return repairFor(deps, volume, begin, butMounts(onHosts(volume)));
     }
     const host = await hostInRole(deps, volume.hostId, "target", "name");
     if (host.portals.length === 0) {

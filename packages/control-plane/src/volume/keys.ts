@@ -7,7 +7,7 @@ import { loadKey } from "../workflow/load-key.ts";
 import { getOwnZvol } from "../workflow/ownership.ts";
 import { unloadKey } from "../workflow/unload-key.ts";
 import type { Answer } from "./answer.ts";
-import { onHosts, repairFor } from "./repair.ts";
+import { butMounts, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, notNow, onVolume, type RequestDeps } from "./volume-requests.ts";
 
 /** A key that came with a call. Only its hash may be kept: it tells a repeated call from another one. */
@@ -41,7 +41,7 @@ export async function requestLoadKey(deps: RequestDeps, id: VolumeId, key: Given
     const { operation } = await deps.keys.holding(id, key?.hex, () => begin(loadKey, context));
     const now = await deps.volumes.get(id);
     if (!now.published) return { volume: now, operation };
-    return { ...(await repairFor(deps, now, begin, onHosts(now))), operation };
+    return { ...(await repairFor(deps, now, begin, butMounts(onHosts(now)))), operation };
   });
 }
 

@@ -5,7 +5,7 @@ import type { Answer } from "./answer.ts";
 import type { BeginWorkflow, RequestDeps } from "./volume-requests.ts";
 
 /** What is there is enough: the volume is as a larger call left it, or the pool has grown beneath it. */
-const harmless: ReadonlySet<string> = new Set(["ZVOL_LARGER", "FILESYSTEM_READ_ONLY", "TARGET_UNEXPECTED", "PORTAL_OUTDATED", "INITIATOR_RENAMED"]);
+const harmless: ReadonlySet<string> = new Set(["ZVOL_LARGER", "TARGET_UNEXPECTED", "PORTAL_OUTDATED", "INITIATOR_RENAMED"]);
 
 /**
  * A call asked for what the record says is so, and a host says otherwise, as after its reboot. The hosts in `scope` are brought
@@ -34,6 +34,11 @@ export async function repairFor(deps: RequestDeps, volume: VolumeRecord, begin: 
 /** While a volume has a condition all of it is looked at, so that a call that answers well never leaves one behind that is over. */
 export function isSound({ condition }: VolumeRecord): boolean {
   return condition === undefined;
+}
+
+/** Mounts, and what is mounted, are brought back by the calls that are about them. */
+export function butMounts(scope: Scope): Scope {
+  return (difference) => scope(difference) && !difference.reason.endsWith("_MOUNT_MISSING") && difference.reason !== "FILESYSTEM_READ_ONLY";
 }
 
 /** What concerns the volume's target, and one of its initiators when named. */

@@ -76,7 +76,7 @@ export async function requestMount(deps: RequestDeps, id: VolumeId, input: Mount
     if (attachment.stagingPath === targetPath) throw invalidField("target_path", "is the staging path");
     if (attachment.targetPaths.includes(targetPath)) {
       requireSameMount(volume, attachment, targetPath, readOnly);
-      if (isSound(volume) && (await mountIsThere(deps, volume, hostId, targetPath))) return alreadySo(volume);
+      if (isSound(volume) && (await mountIsThere(deps, volume, attachment, targetPath))) return alreadySo(volume);
       return repairFor(deps, volume, begin, onHosts(volume, hostId));
     }
     await refuseTaken(deps, hostId, targetPath, "target_path");

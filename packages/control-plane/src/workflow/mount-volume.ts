@@ -9,6 +9,7 @@ import { findDevice } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
 import type { WorkflowDeps } from "./deps.ts";
 import { giveBack, pathExists, pathTurn, showsDevice } from "./paths.ts";
+import { hasStopped, restartStopped } from "./stopped-filesystem.ts";
 
 const context = z.object({
   volumeId,
@@ -61,23 +62,29 @@ export interface BindVolume {
   readonly readOnly: boolean;
 }
 
-/** Shows a staged volume at a target path. What stands at the staging path is trusted only when it is its device. */
+/**
+ * Shows a staged volume at a target path. What stands at the staging path is trusted only when it is its device, and its filesystem
+ * is mounted anew when it has stopped after an error.
+ */
 export async function bindVolume(
-  { mounts, executor }: Machine,
+  machine: Machine,
   { volume, attachment, device, target, readOnly }: BindVolume,
   signal: AbortSignal,
 ): Promise<void> {
+  const { mounts, executor } = machine;
   if (volume.mode === "block") {
     await mounts.bindMount({ source: parseHostPath(device.path), target, readOnly: false }, { signal });
     return;
   }
   const source = parseHostPath(attachment.stagingPath);
-  if (!showsDevice(await mounts.find(source, { signal }), device)) {
+  const staged = await mounts.find(source, { signal });
+  if (staged === undefined || !showsDevice(staged, device)) {
     throw new StorageError("precondition", `mount volumes/${volume.id} on ${executor.host}: it is not what is mounted at ${source}`, {
       details: { host: `hosts/${attachment.hostId}` },
       hint: "SyncVolume shows what is missing; call UnstageVolume and StageVolume to mount it again.",
     });
   }
+  if (hasStopped(staged, attachment)) await restartStopped(machine, { volume, attachment, device, staged }, signal);
   await mounts.bindMount({ source, target, readOnly }, { signal });
 }
 

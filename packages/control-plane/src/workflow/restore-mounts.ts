@@ -1,7 +1,8 @@
-import { parseHostPath, type Mount } from "@zfsilo/host";
+import { parseHostPath, type BlockDevice, type Mount } from "@zfsilo/host";
 import { forward, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import type { Machine } from "../machines/machines.ts";
+import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { findAttachment } from "./attachment.ts";
 import { findDevice } from "./connect-volume.ts";
 import { hostId, volumeId } from "./context.ts";
@@ -12,6 +13,7 @@ import { bindVolume } from "./mount-volume.ts";
 import { showsDevice } from "./paths.ts";
 import { mountFilesystem, requireOurFilesystem } from "./mount-filesystem.ts";
 import { diskOf, isGone } from "./stale-session.ts";
+import { hasStopped, usersOf } from "./stopped-filesystem.ts";
 
 const context = z.object({ volumeId, hostId });
 
@@ -56,10 +58,26 @@ async function mountStaging(c: Context, { deps, signal }: Io): Promise<undefined
   const device = await findDevice(machine, volume, signal);
   if (volume.mode === "filesystem" && stagingPath !== "") {
     await requireOurFilesystem(machine, volume, device.path, signal);
+    await takeDownStopped(machine, volume, attachment, device, signal);
     await mountFilesystem(machine, volume, { device: device.path, stagingPath, readOnly, writeProtected }, signal);
     if (!readOnly) await recordLayout(deps, volume.id, await growToDevice(machine, device, requireFilesystem(volume).type, stagingPath, signal));
   }
   if (attachment.device !== device.path) await deps.volumes.updateAttachment(c.volumeId, c.hostId, { device: device.path });
+}
+
+/** One that gave up after an error is mounted anew below, unless somebody has it open at a target path. */
+async function takeDownStopped(
+  machine: Machine,
+  volume: VolumeRecord,
+  attachment: AttachmentRecord,
+  device: BlockDevice,
+  signal: AbortSignal,
+): Promise<void> {
+  const path = parseHostPath(attachment.stagingPath);
+  const staged = await machine.mounts.find(path, { signal });
+  if (staged === undefined || !showsDevice(staged, device) || !hasStopped(staged, attachment)) return;
+  if ((await usersOf(machine, { volume, attachment, device, staged }, signal)).length > 0) return;
+  await machine.mounts.unmount(path, { signal });
 }
 
 async function bindTargets(c: Context, { deps, signal }: Io): Promise<undefined> {

@@ -101,7 +101,7 @@ it("a pool whose I/O is suspended is told without waiting for it, and nothing is
   expect(await sync()).toEqual(well);
 });
 
-it("a filesystem that stopped after an error is told and left, until it is staged anew", async () => {
+it.each(["mount", "stage", "sync"])("a filesystem that stopped after an error is no answer to a pod; once nobody uses it %s mounts it anew", async (how) => {
   await service.volume("one", "mounted");
   // The next write finds the target gone: ext4 gives up.
   service.plane.world.powerCycle("give");
@@ -111,11 +111,18 @@ it("a filesystem that stopped after an error is told and left, until it is stage
   expect(await sync()).toEqual({ differences: ["FILESYSTEM_READ_ONLY LEFT"], condition: "FILESYSTEM_READ_ONLY" });
   expect(await syncAll()).toEqual({ host: undefined, volume: "FILESYSTEM_READ_ONLY" });
   const at = { name, host: "hosts/take" };
+  // No pod gets it as it is: neither again, nor at another path, nor staged.
+  const inUse = "its filesystem stopped after an error and is in use at /srv/one";
+  await expect(service.call("VolumeService/MountVolume", { ...at, targetPath: "/srv/two" })).rejects.toThrow(inUse);
+  await expect(service.call("VolumeService/MountVolume", { ...at, targetPath: "/srv/one" })).rejects.toThrow("is FILESYSTEM_READ_ONLY");
+  await expect(service.call("VolumeService/StageVolume", { ...at, stagingPath: "/mnt/one" })).rejects.toThrow("is FILESYSTEM_READ_ONLY");
   const unmounted = await service.call("VolumeService/UnmountVolume", { ...at, targetPath: "/srv/one" });
   expect(unmounted["volume"]).toMatchObject({ condition: { reason: "FILESYSTEM_READ_ONLY" } });
-  expect((await service.call("VolumeService/UnstageVolume", at))["volume"]).not.toHaveProperty("condition");
-  await service.call("VolumeService/StageVolume", { ...at, stagingPath: "/mnt/one" });
+  if (how === "mount") await service.call("VolumeService/MountVolume", { ...at, targetPath: "/srv/one" });
+  if (how === "stage") await service.call("VolumeService/StageVolume", { ...at, stagingPath: "/mnt/one" });
+  if (how === "sync") expect((await sync()).differences).toEqual(["FILESYSTEM_READ_ONLY REPAIRED"]);
   await service.call("VolumeService/MountVolume", { ...at, targetPath: "/srv/one" });
+  await service.plane.world.executor("take").files([{ op: "write", path: "/srv/one/file", content: "x", create: { mode: 0o600 } }], { signal });
   expect(await sync()).toEqual(well);
   expect(await syncAll()).toEqual(allWell);
 });

@@ -45,7 +45,9 @@ export function addMount(machine: Machine, mount: Omit<MountDoc, "id" | "parent"
   // A mount over another is the other's child; the first one at a place is the child of what it lies in.
   const parent = mountOf(machine, mount.at).id;
   const stack = mounts.edit(key(machine, mount.at)) ?? { mounts: [] };
-  stack.mounts.push({ ...mount, id, parent, failed: false });
+  // What shows a mounted filesystem a second time shares its superblock, and that may have given up.
+  const failed = mount.device !== undefined && mount.content !== undefined && allMounts(machine).some((other) => other.failed && other.device === mount.device && other.content === mount.content);
+  stack.mounts.push({ ...mount, id, parent, failed });
   mounts.put(key(machine, mount.at), stack);
   const entry = { at: mount.at, ...(mount.device === undefined ? {} : { device: mount.device }) };
   for (const index of indexKeys(machine, { ...mount, id, parent })) machine.model.mountIndex.put(index, entry);
