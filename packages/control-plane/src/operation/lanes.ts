@@ -43,7 +43,8 @@ export class Lanes {
     this.#lanes.set(host, lane);
     lane.users += 1;
     try {
-      await lane.slots.acquire(noSignal);
+      // Work belongs to the server: nobody gives up a place in the queue.
+      await lane.slots.acquire(new AbortController().signal);
       return await this.#inPlace(lane, work);
     } finally {
       lane.users -= 1;
@@ -68,6 +69,3 @@ export class Lanes {
     }
   }
 }
-
-/** Work belongs to the server: nobody gives up a place in the queue. */
-const noSignal = new AbortController().signal;
