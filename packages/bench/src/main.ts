@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { merge, type Findings } from "./findings.ts";
 import type { Bench, MachineMeasurement, Measurement } from "./measurement.ts";
 import { agent } from "./measurements/agent.ts";
+import { bursts } from "./measurements/bursts.ts";
 import { changes } from "./measurements/changes.ts";
 import { connectMachines } from "./measurements/connect-machines.ts";
 import { createByCsi } from "./measurements/create-by-csi.ts";
@@ -21,7 +22,7 @@ import { stageMachines } from "./measurements/stage-machines.ts";
 import { throughput } from "./measurements/throughput.ts";
 import { toJson, toTables } from "./report.ts";
 
-const measurements: readonly Measurement[] = [reads, changes, createByCsi, throughput, lists, snapshotLists, targets, restart, memory, agent];
+const measurements: readonly Measurement[] = [reads, changes, createByCsi, throughput, bursts, lists, snapshotLists, targets, restart, memory, agent];
 const machineMeasurements: readonly MachineMeasurement[] = [publishMachines, publishAgent, connectMachines, stageMachines, snapshotsMachines];
 
 const usage = `Measures zfsilo, as ratios within one run.
