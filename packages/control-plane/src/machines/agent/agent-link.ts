@@ -1,9 +1,11 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { ServeResponseSchema, type ServeRequest, type ServeResponse } from "@zfsilo/api";
-import { AsyncQueue } from "@zfsilo/lib";
+import { AsyncQueue, StorageError } from "@zfsilo/lib";
 
 /** Gets the messages that carry its id. */
 export interface AgentRequest {
+  /** Of its answer, in memory until it ends. */
+  readonly heldBytes: number;
   receive(message: ServeRequest["message"]): void;
   /** Nothing more comes. */
   lost(error: Error): void;
@@ -17,6 +19,9 @@ export interface AgentIdentity {
   readonly runsSequences: boolean;
 }
 
+/** Of the answers to all requests that run on one agent. Those of a host with ten thousand volumes have some 20 MiB. */
+export const maxHeldBytes = 128 << 20;
+
 type Outgoing = NonNullable<MessageInitShape<typeof ServeResponseSchema>["message"]>;
 
 /** The stream of one agent, seen from here: sends requests and hands answers to whoever asked. */
@@ -26,6 +31,7 @@ export class AgentLink {
   /** To be sent, in order; ends when the link is closed. */
   readonly outgoing = new AsyncQueue<ServeResponse>();
   readonly #requests = new Map<bigint, AgentRequest>();
+  #heldBytes = 0;
   readonly #listeners = new Set<() => void>();
   #lastSeen = this.connectedAt;
   #heardAt = performance.now();
@@ -71,6 +77,7 @@ export class AgentLink {
 
   /** Answers to it are dropped from now on. */
   end(id: bigint): void {
+    this.#heldBytes -= this.#requests.get(id)?.heldBytes ?? 0;
     this.#requests.delete(id);
   }
 
@@ -85,7 +92,7 @@ export class AgentLink {
       case "pipeExit":
       case "sequenceExit":
       case "failure":
-        this.#requests.get(message.value.id)?.receive(message);
+        this.#answer(message.value.id, message);
         return;
       case "heartbeat":
         if (message.value.answerWanted) this.send({ case: "heartbeat", value: {} });
@@ -96,6 +103,15 @@ export class AgentLink {
       case undefined:
         return;
     }
+  }
+
+  #answer(id: bigint, message: ServeRequest["message"]): void {
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    const before = request.heldBytes;
+    request.receive(message);
+    this.#heldBytes += request.heldBytes - before;
+    if (this.#heldBytes > maxHeldBytes) this.close(new StorageError("unavailable", `the agent's answers have more than ${maxHeldBytes} bytes in all`));
   }
 
   /** Whether anything comes from the agent within the limit when it is asked to say something. */

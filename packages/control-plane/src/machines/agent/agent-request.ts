@@ -1,13 +1,17 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { FileBatchAnswerSchema, OutputStream, type CommandOutput, type RequestFailure, type ServeRequest } from "@zfsilo/api";
 import { CommandError, FileOperationError, fileResultFromMessage, StreamWatch, type Argv, type FileOperation, type FileResult, type PipeResult, type RunResult } from "@zfsilo/command";
-import { reasons, StorageError, type Reason } from "@zfsilo/lib";
+import { reasons, shortened, StorageError, type Reason } from "@zfsilo/lib";
 import type { AgentRequest } from "./agent-link.ts";
 
 type Message = ServeRequest["message"];
 
+/** Of what an agent says about a failure, which goes into answers, operations and logs. */
+const maxFailureBytes = 4096;
+
 /** What every request has: an end, told by a promise. */
 abstract class Pending<T> implements AgentRequest {
+  abstract readonly heldBytes: number;
   readonly result: Promise<T>;
   protected readonly host: string;
   protected readonly argv: Argv;
@@ -47,8 +51,8 @@ abstract class Pending<T> implements AgentRequest {
   protected failure(failure: RequestFailure): StorageError {
     const { message, hint, mayHaveHappened, refused } = failure;
     const reason = reasonOf(failure.reason);
-    const cause = new StorageError(reason, message, refused ? { details: { reason: "AGENT_REFUSED" } } : {});
-    return new CommandError(reason, this.host, this.argv, mayHaveHappened ? "unknown" : "not_started", cause, hint === "" ? undefined : hint);
+    const cause = new StorageError(reason, shortened(message, maxFailureBytes), refused ? { details: { reason: "AGENT_REFUSED" } } : {});
+    return new CommandError(reason, this.host, this.argv, mayHaveHappened ? "unknown" : "not_started", cause, hint === "" ? undefined : shortened(hint, maxFailureBytes));
   }
 }
 
@@ -61,6 +65,10 @@ export class PendingCommand extends Pending<RunResult> {
   constructor(host: string, argv: Argv, maxBytes: number) {
     super(host, argv);
     this.#maxBytes = maxBytes;
+  }
+
+  get heldBytes(): number {
+    return this.#sizes.stdout + this.#sizes.stderr;
   }
 
   protected take(message: Message): void {
@@ -93,6 +101,10 @@ export class PendingPipe extends Pending<PipeResult> {
     this.#command = new PendingCommand(host, argv, maxBytes);
   }
 
+  get heldBytes(): number {
+    return this.#command.heldBytes;
+  }
+
   protected take(message: Message): void {
     if (message.case === "output") this.#command.keep(message.value);
     if (message.case !== "pipeExit") return;
@@ -114,6 +126,10 @@ export class PendingSequence extends Pending<readonly RunResult[]> {
     this.#current = new PendingCommand(host, argv, maxBytes);
   }
 
+  get heldBytes(): number {
+    return this.#keptBytes;
+  }
+
   protected take(message: Message): void {
     if (message.case === "output") {
       this.#keptBytes += message.value.data.length;
@@ -132,6 +148,8 @@ export class PendingSequence extends Pending<readonly RunResult[]> {
 /** A program whose output is handed on. `result` settles with its end, which the reader is told by the watch. */
 export class PendingStream extends Pending<undefined> {
   readonly watch: StreamWatch;
+  /** What its reader has not taken yet is bounded by its credit. */
+  readonly heldBytes = 0;
 
   constructor(host: string, argv: Argv, maxWaitingBytes: number) {
     super(host, argv);
@@ -166,6 +184,10 @@ export class PendingFiles extends Pending<readonly FileResult[]> {
   constructor(host: string, argv: Argv, operations: readonly FileOperation[]) {
     super(host, argv);
     this.#operations = operations;
+  }
+
+  get heldBytes(): number {
+    return this.#size;
   }
 
   protected take(message: Message): void {
