@@ -14,6 +14,7 @@ import type { OrphanKind as KindWord } from "../reconcile/find-orphans.ts";
 import type { Orphans, SeenOrphan } from "../reconcile/orphans.ts";
 import type { HostStore } from "../store/stores.ts";
 import { parseHostName } from "./field.ts";
+import { pageOf, parsePage } from "./page.ts";
 import { whileCalled } from "./while-called.ts";
 
 export interface OrphanServiceDeps {
@@ -33,11 +34,15 @@ const kinds = {
 
 export function orphanService({ hosts, orphans }: OrphanServiceDeps): ServiceImpl<typeof OrphanService> {
   return {
-    async listOrphans({ host }, { signal }) {
+    async listOrphans(request, { signal }) {
+      const { host } = request;
+      const asked = parsePage(request);
       const wanted = host === "" ? await hosts.all() : [await hosts.get(parseHostName(host, "host"))];
       const found = await orphans.list(wanted, signal);
+      const { page, nextPageToken } = pageOf(OrphanSchema, found.orphans.map(orphanToMessage), keyOf, asked);
       return create(ListOrphansResponseSchema, {
-        orphans: found.orphans.map(orphanToMessage),
+        orphans: page,
+        nextPageToken,
         unreachableHosts: found.unreachable.map((id) => `hosts/${id}`),
       });
     },
@@ -56,6 +61,11 @@ function parseKind(kind: OrphanKind): KindWord {
   const found = (Object.keys(kinds) as KindWord[]).find((word) => kinds[word] === kind);
   if (found === undefined) throw invalidField("kind", "is required");
   return found;
+}
+
+/** By host, kind and name; the guid tells those of one name apart. */
+function keyOf({ host, kind, name, guid }: Orphan): string {
+  return [host, OrphanKind[kind], name, guid].join("\0");
 }
 
 function orphanToMessage({ hostId, kind, name, guid, since, description, inUse }: SeenOrphan): Orphan {

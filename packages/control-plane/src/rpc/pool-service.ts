@@ -9,6 +9,7 @@ import type { HostStore, VolumeStore } from "../store/stores.ts";
 import { conditionToMessage } from "./convert/condition.ts";
 import { poolToMessage } from "./convert/pool.ts";
 import { parseHostName } from "./field.ts";
+import { pageOf, parsePage } from "./page.ts";
 import type { PoolReader } from "./ports.ts";
 import { poolReadLimitMs, targetHosts } from "./target-hosts.ts";
 
@@ -40,8 +41,9 @@ export function poolService(deps: PoolServiceDeps): ServiceImpl<typeof PoolServi
       }
     },
 
-    async listPools({ parent }, { signal }) {
-      const hosts = await targetHosts(deps.hosts, parent, "parent");
+    async listPools(request, { signal }) {
+      const asked = parsePage(request);
+      const hosts = await targetHosts(deps.hosts, request.parent, "parent");
       const unreachableHosts: string[] = [];
       const found = await Promise.all(
         hosts.map(async (host): Promise<readonly PoolStatus[]> => {
@@ -55,8 +57,8 @@ export function poolService(deps: PoolServiceDeps): ServiceImpl<typeof PoolServi
           }
         }),
       );
-      const pools = found.flat().sort((a, b) => (a.name < b.name ? -1 : 1));
-      return create(ListPoolsResponseSchema, { pools, unreachableHosts: unreachableHosts.sort() });
+      const { page, nextPageToken } = pageOf(PoolStatusSchema, found.flat(), ({ name }) => name, asked);
+      return create(ListPoolsResponseSchema, { pools: page, nextPageToken, unreachableHosts: unreachableHosts.sort() });
     },
   };
 }

@@ -15,6 +15,7 @@ import { creatableBytes, creatableInAll, largestVolume, parentCapacities, type H
 import type { HostRecord, PoolRef } from "../store/model.ts";
 import type { Commitment, HostStore, VolumeStore } from "../store/stores.ts";
 import { checkLabels } from "./field.ts";
+import { pageOf, parsePage } from "./page.ts";
 import type { PoolReader } from "./ports.ts";
 import { poolReadLimitMs, targetHosts } from "./target-hosts.ts";
 
@@ -38,6 +39,7 @@ export function service(deps: ServiceDeps): ServiceImpl<typeof Service> {
 
     async getCapacity(request, { signal }) {
       const asked = parseQuery(request);
+      const askedPage = parsePage(request);
       const named = await targetHosts(deps.hosts, request.host, "host");
       const hosts = request.host === "" ? unnamedTargets(named) : named;
       const wanted = hosts.filter((host) => host.pools.some(asked.wants) && hasLabels(host, asked.hostLabels));
@@ -45,8 +47,10 @@ export function service(deps: ServiceDeps): ServiceImpl<typeof Service> {
       const commitments = await deps.volumes.commitments([]);
       const found = await Promise.all(wanted.map((host) => capacityOf(deps, host, asked, commitments, signal)));
       const pools = found.flatMap((one) => one.pools);
+      const { page, nextPageToken } = pageOf(PoolCapacitySchema, pools, ({ host, pool, parentDataset }) => [host, pool, parentDataset].join("\0"), askedPage);
       return create(GetCapacityResponseSchema, {
-        pools,
+        pools: page,
+        nextPageToken,
         availableBytes: creatableInAll(found.map(({ parents }) => parents), asked.shape),
         maximumVolumeBytes: pools.reduce((most, { maximumVolumeBytes: bytes }) => (bytes > most ? bytes : most), 0n),
       });

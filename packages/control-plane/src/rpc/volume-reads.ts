@@ -20,6 +20,7 @@ import { countOutcome, findingToMessage } from "./convert/finding.ts";
 import { showVolume, showVolumes } from "./convert/volumes.ts";
 import { parseVolumeName } from "./field.ts";
 import { parseAcceptance } from "./volume-input.ts";
+import { pageOf, parsePage } from "./page.ts";
 import { whileCalled } from "./while-called.ts";
 
 type Reads = "getVolume" | "listVolumes" | "statsVolume" | "syncVolume" | "syncVolumes";
@@ -62,17 +63,21 @@ export function volumeReads(deps: VolumeReadDeps): Pick<ServiceImpl<typeof Volum
       });
     },
 
-    async syncVolumes({ filter, reportOnly }, { signal }) {
+    async syncVolumes(request, { signal }) {
+      const { filter, reportOnly } = request;
+      const asked = parsePage(request);
       const volumes: VolumeDifferences[] = [];
       const onVolume = (id: VolumeId, findings: readonly Finding[]): void => {
         volumes.push(create(VolumeDifferencesSchema, { name: `volumes/${id}`, differences: findings.map(findingToMessage) }));
       };
       const { checked, repaired, left, unreachable } = await deps.reconciler.cycle({ filter, reportOnly, eager: true, onVolume }, signal);
+      const { page, nextPageToken } = pageOf(VolumeDifferencesSchema, volumes, ({ name }) => name, asked);
       return create(SyncVolumesResponseSchema, {
         checked: BigInt(checked),
         repaired: BigInt(repaired),
         left: BigInt(left),
-        volumes: volumes.sort((a, b) => (a.name < b.name ? -1 : 1)),
+        volumes: page,
+        nextPageToken,
         unreachableHosts: unreachable.map((id) => `hosts/${id}`),
       });
     },

@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/orphan_service.proto.
  */
 export const file_zfsilo_v1_orphan_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch56ZnNpbG8vdjEvb3JwaGFuX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSKcAQoGT3JwaGFuEgwKBGhvc3QYASABKAkSIwoEa2luZBgCIAEoDjIVLnpmc2lsby52MS5PcnBoYW5LaW5kEgwKBG5hbWUYAyABKAkSDAoEZ3VpZBgEIAEoCRIuCgpzaW5jZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtkZXNjcmlwdGlvbhgGIAEoCSIiChJMaXN0T3JwaGFuc1JlcXVlc3QSDAoEaG9zdBgBIAEoCSJUChNMaXN0T3JwaGFuc1Jlc3BvbnNlEiIKB29ycGhhbnMYASADKAsyES56ZnNpbG8udjEuT3JwaGFuEhkKEXVucmVhY2hhYmxlX2hvc3RzGAIgAygJImQKE0RlbGV0ZU9ycGhhblJlcXVlc3QSDAoEaG9zdBgBIAEoCRIjCgRraW5kGAIgASgOMhUuemZzaWxvLnYxLk9ycGhhbktpbmQSDAoEbmFtZRgDIAEoCRIMCgRndWlkGAQgASgJIikKFERlbGV0ZU9ycGhhblJlc3BvbnNlEhEKCW9wZXJhdGlvbhgBIAEoCSrWAQoKT3JwaGFuS2luZBIbChdPUlBIQU5fS0lORF9VTlNQRUNJRklFRBAAEhcKE09SUEhBTl9LSU5EX0RBVEFTRVQQARIWChJPUlBIQU5fS0lORF9FWFBPUlQQAhITCg9PUlBIQU5fS0lORF9BQ0wQAxIXChNPUlBIQU5fS0lORF9TRVNTSU9OEAQSGwoXT1JQSEFOX0tJTkRfTk9ERV9SRUNPUkQQBRIVChFPUlBIQU5fS0lORF9NT1VOVBAGEhgKFE9SUEhBTl9LSU5EX1NOQVBTSE9UEAcyrgEKDU9ycGhhblNlcnZpY2USTAoLTGlzdE9ycGhhbnMSHS56ZnNpbG8udjEuTGlzdE9ycGhhbnNSZXF1ZXN0Gh4uemZzaWxvLnYxLkxpc3RPcnBoYW5zUmVzcG9uc2USTwoMRGVsZXRlT3JwaGFuEh4uemZzaWxvLnYxLkRlbGV0ZU9ycGhhblJlcXVlc3QaHy56ZnNpbG8udjEuRGVsZXRlT3JwaGFuUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch56ZnNpbG8vdjEvb3JwaGFuX3NlcnZpY2UucHJvdG8SCXpmc2lsby52MSKcAQoGT3JwaGFuEgwKBGhvc3QYASABKAkSIwoEa2luZBgCIAEoDjIVLnpmc2lsby52MS5PcnBoYW5LaW5kEgwKBG5hbWUYAyABKAkSDAoEZ3VpZBgEIAEoCRIuCgpzaW5jZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtkZXNjcmlwdGlvbhgGIAEoCSJJChJMaXN0T3JwaGFuc1JlcXVlc3QSDAoEaG9zdBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJtChNMaXN0T3JwaGFuc1Jlc3BvbnNlEiIKB29ycGhhbnMYASADKAsyES56ZnNpbG8udjEuT3JwaGFuEhkKEXVucmVhY2hhYmxlX2hvc3RzGAIgAygJEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSJkChNEZWxldGVPcnBoYW5SZXF1ZXN0EgwKBGhvc3QYASABKAkSIwoEa2luZBgCIAEoDjIVLnpmc2lsby52MS5PcnBoYW5LaW5kEgwKBG5hbWUYAyABKAkSDAoEZ3VpZBgEIAEoCSIpChREZWxldGVPcnBoYW5SZXNwb25zZRIRCglvcGVyYXRpb24YASABKAkq1gEKCk9ycGhhbktpbmQSGwoXT1JQSEFOX0tJTkRfVU5TUEVDSUZJRUQQABIXChNPUlBIQU5fS0lORF9EQVRBU0VUEAESFgoST1JQSEFOX0tJTkRfRVhQT1JUEAISEwoPT1JQSEFOX0tJTkRfQUNMEAMSFwoTT1JQSEFOX0tJTkRfU0VTU0lPThAEEhsKF09SUEhBTl9LSU5EX05PREVfUkVDT1JEEAUSFQoRT1JQSEFOX0tJTkRfTU9VTlQQBhIYChRPUlBIQU5fS0lORF9TTkFQU0hPVBAHMq4BCg1PcnBoYW5TZXJ2aWNlEkwKC0xpc3RPcnBoYW5zEh0uemZzaWxvLnYxLkxpc3RPcnBoYW5zUmVxdWVzdBoeLnpmc2lsby52MS5MaXN0T3JwaGFuc1Jlc3BvbnNlEk8KDERlbGV0ZU9ycGhhbhIeLnpmc2lsby52MS5EZWxldGVPcnBoYW5SZXF1ZXN0Gh8uemZzaWxvLnYxLkRlbGV0ZU9ycGhhblJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * One of them.
@@ -82,6 +82,20 @@ export type ListOrphansRequest = Message<"zfsilo.v1.ListOrphansRequest"> & {
    * @generated from field: string host = 1;
    */
   host: string;
+
+  /**
+   * At most so many entries; 0 for as many as one answer takes, up to 1000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; the other fields must be the same.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
 };
 
 /**
@@ -110,6 +124,13 @@ export type ListOrphansResponse = Message<"zfsilo.v1.ListOrphansResponse"> & {
    * @generated from field: repeated string unreachable_hosts = 2;
    */
   unreachableHosts: string[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 3;
+   */
+  nextPageToken: string;
 };
 
 /**

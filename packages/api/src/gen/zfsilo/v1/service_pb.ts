@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file zfsilo/v1/service.proto.
  */
 export const file_zfsilo_v1_service: GenFile = /*@__PURE__*/
-  fileDesc("Chd6ZnNpbG8vdjEvc2VydmljZS5wcm90bxIJemZzaWxvLnYxIusBChJHZXRDYXBhY2l0eVJlcXVlc3QSDAoEaG9zdBgBIAEoCRIMCgRwb29sGAIgASgJEhYKDnBhcmVudF9kYXRhc2V0GAMgASgJEkIKC2hvc3RfbGFiZWxzGAQgAygLMi0uemZzaWxvLnYxLkdldENhcGFjaXR5UmVxdWVzdC5Ib3N0TGFiZWxzRW50cnkSDgoGc3BhcnNlGAUgASgIEhoKEnZvbGJsb2Nrc2l6ZV9ieXRlcxgGIAEoAxoxCg9Ib3N0TGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ0ChNHZXRDYXBhY2l0eVJlc3BvbnNlEiYKBXBvb2xzGAEgAygLMhcuemZzaWxvLnYxLlBvb2xDYXBhY2l0eRIXCg9hdmFpbGFibGVfYnl0ZXMYAiABKAMSHAoUbWF4aW11bV92b2x1bWVfYnl0ZXMYAyABKAMixAEKDFBvb2xDYXBhY2l0eRIMCgRob3N0GAEgASgJEgwKBHBvb2wYAiABKAkSFwoPYXZhaWxhYmxlX2J5dGVzGAMgASgDEhIKCnVzZWRfYnl0ZXMYBCABKAMSEgoKc2l6ZV9ieXRlcxgFIAEoAxIOCgZoZWFsdGgYBiABKAkSFgoOcGFyZW50X2RhdGFzZXQYByABKAkSHAoUbWF4aW11bV92b2x1bWVfYnl0ZXMYCCABKAMSEQoJc2ltdWxhdGVkGAkgASgIIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0ImcKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhIKCmNsdXN0ZXJfaWQYAiABKAkSEAoIZmVhdHVyZXMYAyADKAkSFwoPc2ltdWxhdGVkX2hvc3RzGAQgAygJMqsBCgdTZXJ2aWNlEkwKC0dldENhcGFjaXR5Eh0uemZzaWxvLnYxLkdldENhcGFjaXR5UmVxdWVzdBoeLnpmc2lsby52MS5HZXRDYXBhY2l0eVJlc3BvbnNlElIKDUdldFNlcnZlckluZm8SHy56ZnNpbG8udjEuR2V0U2VydmVySW5mb1JlcXVlc3QaIC56ZnNpbG8udjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Chd6ZnNpbG8vdjEvc2VydmljZS5wcm90bxIJemZzaWxvLnYxIpICChJHZXRDYXBhY2l0eVJlcXVlc3QSDAoEaG9zdBgBIAEoCRIMCgRwb29sGAIgASgJEhYKDnBhcmVudF9kYXRhc2V0GAMgASgJEkIKC2hvc3RfbGFiZWxzGAQgAygLMi0uemZzaWxvLnYxLkdldENhcGFjaXR5UmVxdWVzdC5Ib3N0TGFiZWxzRW50cnkSDgoGc3BhcnNlGAUgASgIEhoKEnZvbGJsb2Nrc2l6ZV9ieXRlcxgGIAEoAxIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCRoxCg9Ib3N0TGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKNAQoTR2V0Q2FwYWNpdHlSZXNwb25zZRImCgVwb29scxgBIAMoCzIXLnpmc2lsby52MS5Qb29sQ2FwYWNpdHkSFwoPYXZhaWxhYmxlX2J5dGVzGAIgASgDEhwKFG1heGltdW1fdm9sdW1lX2J5dGVzGAMgASgDEhcKD25leHRfcGFnZV90b2tlbhgEIAEoCSLEAQoMUG9vbENhcGFjaXR5EgwKBGhvc3QYASABKAkSDAoEcG9vbBgCIAEoCRIXCg9hdmFpbGFibGVfYnl0ZXMYAyABKAMSEgoKdXNlZF9ieXRlcxgEIAEoAxISCgpzaXplX2J5dGVzGAUgASgDEg4KBmhlYWx0aBgGIAEoCRIWCg5wYXJlbnRfZGF0YXNldBgHIAEoCRIcChRtYXhpbXVtX3ZvbHVtZV9ieXRlcxgIIAEoAxIRCglzaW11bGF0ZWQYCSABKAgiFgoUR2V0U2VydmVySW5mb1JlcXVlc3QiZwoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoCRIQCghmZWF0dXJlcxgDIAMoCRIXCg9zaW11bGF0ZWRfaG9zdHMYBCADKAkyqwEKB1NlcnZpY2USTAoLR2V0Q2FwYWNpdHkSHS56ZnNpbG8udjEuR2V0Q2FwYWNpdHlSZXF1ZXN0Gh4uemZzaWxvLnYxLkdldENhcGFjaXR5UmVzcG9uc2USUgoNR2V0U2VydmVySW5mbxIfLnpmc2lsby52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBogLnpmc2lsby52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * Which places to count, and for what volumes. Empty counts all pools of all target hosts, for thick volumes. Simulated hosts count only
@@ -60,6 +60,20 @@ export type GetCapacityRequest = Message<"zfsilo.v1.GetCapacityRequest"> & {
    * @generated from field: int64 volblocksize_bytes = 6;
    */
   volblocksizeBytes: bigint;
+
+  /**
+   * At most so many entries; 0 for as many as one answer takes, up to 1000.
+   *
+   * @generated from field: int32 page_size = 7;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; the other fields must be the same.
+   *
+   * @generated from field: string page_token = 8;
+   */
+  pageToken: string;
 };
 
 /**
@@ -95,6 +109,13 @@ export type GetCapacityResponse = Message<"zfsilo.v1.GetCapacityResponse"> & {
    * @generated from field: int64 maximum_volume_bytes = 3;
    */
   maximumVolumeBytes: bigint;
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 4;
+   */
+  nextPageToken: string;
 };
 
 /**
