@@ -65,7 +65,7 @@ function parseKind(kind: OrphanKind): KindWord {
 
 /** By host, kind and name; the guid tells those of one name apart. */
 function keyOf({ host, kind, name, guid }: Orphan): string {
-  return [host, OrphanKind[kind], name, guid].join("\0");
+  return [host, parseKind(kind), name, guid].join("\0");
 }
 
 function orphanToMessage({ hostId, kind, name, guid, since, description, inUse }: SeenOrphan): Orphan {

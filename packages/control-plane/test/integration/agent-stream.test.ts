@@ -90,7 +90,7 @@ describe("limits", () => {
     const link = loop.hub.find(loop.host)!;
     const refused: string[] = [];
     for (let index = 0; index < 200; index += 1) {
-      const request = { receive: (message: { readonly case?: string | undefined }) => refused.push(message.case ?? ""), lost: () => undefined };
+      const request = { heldBytes: 0, receive: (message: { readonly case?: string | undefined }) => refused.push(message.case ?? ""), lost: () => undefined };
       link.begin(request, (id) => ({ case: "command", value: { id, argv: ["true"], timeoutMs: 60_000n, maxOutputBytes: 1n } }));
     }
     await until("the rest is refused", () => refused.length === 136);
