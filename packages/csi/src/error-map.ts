@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { shortened, StorageError, withShortWords, type Reason } from "@zfsilo/lib";
-import { controlPlaneError } from "./control-plane-error.ts";
+import { controlPlaneError, type ControlPlaneError } from "./control-plane-error.ts";
 
 /** Our own refusals in CSI's codes (spec, "Error Scheme"). */
 const codeOfReason = {
@@ -49,6 +49,11 @@ const maxMessageBytes = 2048;
 /** A size that cannot be had whatever the pool holds: CSI has a code for it that the control plane has not. */
 export function outOfRange(message: string): ConnectError {
   return new ConnectError(message, Code.OutOfRange);
+}
+
+/** More than the filesystem can grow to, say: to the control plane a wrong field, to CSI OUT_OF_RANGE. */
+export function isSizeNobodyCanHave(answer: ControlPlaneError): boolean {
+  return answer.code === Code.InvalidArgument && answer.field === "volume.capacity_bytes";
 }
 
 export function toCsiError(error: unknown): ConnectError {

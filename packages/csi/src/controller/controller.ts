@@ -7,7 +7,7 @@ import { parseCapabilities, parseCapability } from "../capability.ts";
 import { chooseExpansion } from "../capacity-range.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { answered, controlPlaneError } from "../control-plane-error.ts";
-import { outOfRange, withHint } from "../error-map.ts";
+import { isSizeNobodyCanHave, outOfRange, withHint } from "../error-map.ts";
 import type { Features, ServerFeatures } from "../features.ts";
 import { isId, requireText, volumeName } from "../names.ts";
 import { findVolume, getVolume, misuse, volumeToCsi } from "../volume.ts";
@@ -124,7 +124,9 @@ export async function expandTo(
  */
 function asRangeError(error: unknown): unknown {
   const answer = controlPlaneError(error);
-  return answer?.reason === "LARGER_THAN_POOL" ? outOfRange(withHint(answer.message, answer.hint)) : error;
+  if (answer === undefined) return error;
+  const never = answer.reason === "LARGER_THAN_POOL" || isSizeNobodyCanHave(answer);
+  return never ? outOfRange(withHint(answer.message, answer.hint)) : error;
 }
 
 /** Snapshots outlive their volume only where a clone can take them over; without one the delete is refused, naming them. */

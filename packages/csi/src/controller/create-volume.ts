@@ -17,6 +17,7 @@ import { parseCapabilities, type VolumeUse } from "../capability.ts";
 import { chooseCapacity, isWithin } from "../capacity-range.ts";
 import type { ControlPlane } from "../control-plane.ts";
 import { answered, controlPlaneError } from "../control-plane-error.ts";
+import { isSizeNobodyCanHave, outOfRange, withHint } from "../error-map.ts";
 import type { ServerFeatures } from "../features.ts";
 import { checkId, checkName, hostName, idForName, snapshotName, volumeName } from "../names.ts";
 import { getVolume, volumeToCsi } from "../volume.ts";
@@ -125,6 +126,7 @@ async function made(
 /** A host or pool that a StorageClass names and that is not there is a wrong parameter, not a missing volume. */
 function asParameterError(error: unknown): unknown {
   const answer = controlPlaneError(error);
+  if (answer !== undefined && isSizeNobodyCanHave(answer)) return outOfRange(withHint(answer.message, answer.hint));
   if (answer === undefined || !["volume.host", "volume.pool"].includes(answer.field)) return error;
   return new StorageError("invalid_argument", `parameters: ${answer.message}`, { cause: error, hint: answer.hint });
 }

@@ -69,7 +69,8 @@ describe("CreateVolume", () => {
     ["a negative size", { capacityRange: { requiredBytes: -1n } }, "OutOfRange"],
     ["more than an int64 can round up", { capacityRange: { requiredBytes: 2n ** 63n - 1n } }, "OutOfRange"],
     ["secrets, which nobody would use", { secrets: { key: "k" } }, "InvalidArgument"],
-    ["more than the pool has", { capacityRange: { requiredBytes: 1n << 50n } }, "ResourceExhausted"],
+    ["more than ext4 can have", { capacityRange: { requiredBytes: 1n << 62n } }, "OutOfRange"],
+    ["more than the pool has", { capacityRange: { requiredBytes: 1n << 40n } }, "ResourceExhausted"],
     ["a topology", { accessibilityRequirements: { requisite: [{ segments: { zone: "a" } }] } }, "InvalidArgument"],
   ])("of %s", async (_what, change, code) => {
     expect(await codeOf(make("refused", mount, change))).toBe(code);
