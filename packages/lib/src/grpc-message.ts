@@ -14,6 +14,11 @@ export function encodeGrpcMessage(text: string): string {
 
 type Trailers = OutgoingHttpHeaders | readonly [string, string][];
 
+/** Array.isArray does not tell read-only arrays (microsoft/TypeScript#17002). */
+function isPairs(trailers: Trailers): trailers is readonly [string, string][] {
+  return Array.isArray(trailers);
+}
+
 /** A response of node:http or node:http2, as far as it is needed here. */
 interface WithTrailers {
   addTrailers(trailers: Trailers): void;
@@ -23,7 +28,11 @@ interface WithTrailers {
 export function sendReadableMessages(response: WithTrailers): void {
   const add = response.addTrailers.bind(response);
   response.addTrailers = (trailers) => {
-    const message = messageHeader in trailers ? trailers[messageHeader] : undefined;
+    if (isPairs(trailers)) {
+      add(trailers);
+      return;
+    }
+    const message = trailers[messageHeader];
     add(typeof message === "string" ? { ...trailers, [messageHeader]: encodeGrpcMessage(decodeURIComponent(message)) } : trailers);
   };
 }

@@ -24,7 +24,7 @@ const strangerReserve = 16;
 const strangerBurst = 100;
 const strangerPerSecond = 20;
 /** Calls that the peer cancels, on one connection: each costs more to begin than to cancel. */
-const resetBurst = maxStreams;
+const resetBurst = 2 * maxStreams;
 const resetsPerSecond = 50;
 const quietMs = 60_000;
 
@@ -104,9 +104,9 @@ export class Connections {
     if (connection === undefined) return;
     connection.session = session;
     session.on("stream", (stream) => {
-      // It was cancelled before its answer was out.
-      stream.once("aborted", () => {
-        if (!connection.resets.take()) this.#calm(connection, "resets");
+      stream.once("close", () => {
+        // By the peer, before or after its answer was out: beginning it cost the same.
+        if (stream.rstCode === http2.constants.NGHTTP2_CANCEL && !connection.resets.take()) this.#calm(connection, "resets");
       });
     });
   }
