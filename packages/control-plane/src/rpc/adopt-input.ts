@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { VolumeSchema, type AdoptVolumeRequest } from "@zfsilo/api";
-import { parseDatasetName, parseMountOptions } from "@zfsilo/host";
+import { parseDatasetName } from "@zfsilo/host";
 import { invalidField, parseVolumeId } from "@zfsilo/lib";
 import type { AdoptVolumeInput } from "../volume/adopt.ts";
 import { checkDisplayName, checkLabels, parseHostName, parseResourceId } from "./field.ts";

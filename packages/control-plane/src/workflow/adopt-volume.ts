@@ -1,4 +1,4 @@
-import { parseDatasetName } from "@zfsilo/host";
+import { parseDatasetName, parseMountOptions } from "@zfsilo/host";
 import { buildUp, type StepIo } from "@zfsilo/try";
 import { z } from "zod";
 import type { FilesystemRecord, VolumeRecord } from "../store/model.ts";
@@ -64,7 +64,10 @@ export const adoptVolume = buildUp<AdoptVolumeContext, WorkflowDeps>("volume.ado
 
 async function check(c: AdoptVolumeContext, { deps, signal }: Io): Promise<Partial<AdoptVolumeContext>> {
   const volume = await deps.volumes.find(c.volumeId);
-  return { found: await checkAdoptable(await deps.machines.get(c.hostId), c, volume, deps, signal) };
+  const found = await checkAdoptable(await deps.machines.get(c.hostId), c, volume, deps, signal);
+  // Which options there are shows only now that the filesystem is known.
+  if (found.filesystem && c.made) parseMountOptions(found.filesystem.type, c.made.mountOptions, "volume.filesystem.mount_options");
+  return { found };
 }
 
 async function recordVolume(c: AdoptVolumeContext, { deps }: Io): Promise<undefined> {

@@ -139,6 +139,7 @@ describe("a zvol of another driver", () => {
   it("is refused with another guid, another owner, content that cannot be told, a user, or a place that is not looked at", async () => {
     await foreign();
     await expect(adopt("imported", dataset, { guid: "12345" })).rejects.toThrow(/its guid is/);
+    await expect(adopt("imported", dataset, { volume: { filesystem: { mountOptions: ["bind"] } } })).rejects.toThrow(/volume\.filesystem\.mount_options/);
     await zfs("set", "zfsilo:volume=x", "zfsilo:cluster=elsewhere", dataset);
     await expect(adopt("imported", dataset)).rejects.toThrow(/belongs to volume x of cluster elsewhere/);
     await zfs("create", "-V", "64M", "tank/zfsilo/blank");

@@ -137,7 +137,7 @@ export async function unformatted(world: World, picture: WorldPicture): Promise<
   const row = await world.now.stores.volumes.get(subject);
   const copy = structuredClone(picture) as {
     machines: Record<string, Pools>;
-    rows: Record<string, { filesystem?: { formatted: boolean; making?: boolean } | null }>;
+    rows: Record<string, { filesystem?: { formatted: boolean; making?: boolean; layout?: object } | null }>;
   };
   const pool = copy.machines[row.hostId]?.pools?.[row.pool];
   const dataset = pool?.datasets[row.dataset];
@@ -149,6 +149,7 @@ export async function unformatted(world: World, picture: WorldPicture): Promise<
   if (filesystem !== undefined && filesystem !== null) {
     filesystem.formatted = false;
     delete filesystem.making;
+    delete filesystem.layout;
   }
   return copy;
 }

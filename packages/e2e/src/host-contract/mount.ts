@@ -47,8 +47,8 @@ function deviceCases(current: CurrentLab, shared: SharedDisk): void {
     const { mounts, o } = lab;
     const device = shared();
     const target = lab.place("deep/er/with space");
-    lab.defer(async () => void (await mounts.removeTarget(parseHostPath(`${lab.directory}/deep`), o)));
-    lab.defer(async () => void (await mounts.removeTarget(parseHostPath(`${lab.directory}/deep/er`), o)));
+    lab.defer(async () => { await mounts.removeTarget(parseHostPath(`${lab.directory}/deep`), o); });
+    lab.defer(async () => { await mounts.removeTarget(parseHostPath(`${lab.directory}/deep/er`), o); });
     lab.place("deep/er/with space");
     expect(await mounts.find(target, o)).toBeUndefined();
     const mount = await mounts.mountDevice(ext4(device, target), o);
@@ -131,7 +131,7 @@ function bindCases(current: CurrentLab, shared: SharedDisk): void {
     const { initiator } = lab.byHand;
     const { record, device } = await lab.connected();
     const target = lab.place("raw/disk");
-    lab.defer(async () => void (await mounts.removeTarget(parseHostPath(`${lab.directory}/raw`), o)));
+    lab.defer(async () => { await mounts.removeTarget(parseHostPath(`${lab.directory}/raw`), o); });
     lab.place("raw/disk");
     const source = parseHostPath(device.path);
     const bound = await mounts.bindMount({ source, target, readOnly: false }, o);

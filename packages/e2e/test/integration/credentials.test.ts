@@ -34,7 +34,11 @@ async function driverAt(plane: ControlPlane, name: string, flags: readonly strin
 }
 
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 20_000; Date.now() < end; await sleep(100)) if (await holds()) return;
+  const end = Date.now() + 20_000;
+  while (Date.now() < end) {
+    if (await holds()) return;
+    await sleep(100);
+  }
   throw new Error(`not within 20 s: ${what}`);
 }
 
