@@ -70,9 +70,9 @@ it("takes a snapshot in two execs, and deletes it in one", async () => {
   expect(await costOf(drop)).toEqual({ execs: 1, batches: 0, commands: ["zfs get", "zfs destroy", "zfs get"] });
 });
 
-it("unpublishes without a command, and deletes in one exec", async () => {
+it("unpublishes with the mark of its generation alone, and deletes in one exec", async () => {
   await service.volume("gone", "published");
-  expect(await costOf(() => volumes("UnpublishVolume", { name: "volumes/gone" }))).toEqual({ execs: 0, batches: 2, commands: [] });
+  expect(await costOf(() => volumes("UnpublishVolume", { name: "volumes/gone" }))).toEqual({ execs: 1, batches: 2, commands: ["zfs set"] });
   const deleted = await costOf(() => volumes("DeleteVolume", { name: "volumes/gone" }));
   expect(deleted).toEqual({ execs: 1, batches: 0, commands: ["zfs get", "zfs destroy", "zfs get"] });
 });

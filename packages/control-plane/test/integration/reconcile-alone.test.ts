@@ -98,7 +98,7 @@ describe("readiness", () => {
     const running = (service = await runningService());
     expect(await running.get("/readyz")).toEqual({
       status: 200,
-      text: "ok\ndatabase: writable\nopen operations: 0\nstuck operations: 0\n",
+      text: "ok\ndatabase: writable\nlog: writable\nopen operations: 0\nstuck operations: 0\n",
     });
   });
 
