@@ -45,7 +45,11 @@ async function runSession(name: string): Promise<string> {
 }
 
 it("starts as README says", () => {
-  expect(service.output).toEqual([`zfsilo listening on http://${service.address}`, "admin token: .zfsilo/admin.token"]);
+  expect(service.output).toEqual([
+    `zfsilo listening on http://${service.address}`,
+    "admin token: .zfsilo/admin.token",
+    "simulated machines, with no disk and no network behind them: hst_give, hst_take",
+  ]);
   expect(existsSync(join(service.directory, ".zfsilo/zfsilo.db"))).toBe(true);
 });
 
