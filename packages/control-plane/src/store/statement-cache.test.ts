@@ -58,6 +58,15 @@ describe("kept statements", () => {
     expect(await all()).toEqual([{ key: "a", value: "1", note: "new" }]);
   });
 
+  it("let the database close while new ones are being prepared", async () => {
+    const reads = Array.from({ length: 20 }, (_, index) => database.read(`select value, ${index} as n from settings`));
+    const ended = Promise.allSettled(reads);
+    await new Promise(setImmediate);
+    await database.close();
+    await ended;
+    database = await openDatabase({ file: join(directory, "zfsilo.db"), log: silent });
+  });
+
   it("are let go in use, when there are more than are kept", async () => {
     await put("a", "1");
     const different = Array.from({ length: 400 }, (_, index) => database.read(`select value, ${index} as n from settings`));

@@ -37,6 +37,7 @@ const repeated = /^(?:select|insert|update|delete|begin|commit|rollback)\b/i;
 class CachingConnection extends sqlite3.Database {
   /** Least recently used first. */
   readonly #kept = new Map<string, Statement>();
+  #closing = false;
 
   all(sql: string, ...rest: Rest): void {
     const [parameters, callback] = split(rest);
@@ -53,6 +54,7 @@ class CachingConnection extends sqlite3.Database {
   }
 
   override close(callback?: (error: Error | null) => void): void {
+    this.#closing = true;
     for (const statement of this.#kept.values()) statement.finalize();
     this.#kept.clear();
     super.close(callback);
@@ -71,8 +73,9 @@ class CachingConnection extends sqlite3.Database {
         return;
       }
       use(statement);
-      // What was asked of a statement is done before it is finalized. Another caller may have prepared the same meanwhile.
-      if (repeated.test(sql) && !this.#kept.has(sql)) this.#keep(sql, statement);
+      // What was asked of a statement is done before it is finalized. Another caller may have prepared the same meanwhile. One that
+      // was being prepared when the connection began to close would keep it open: SQLITE_BUSY.
+      if (!this.#closing && repeated.test(sql) && !this.#kept.has(sql)) this.#keep(sql, statement);
       else statement.finalize();
     });
   }
