@@ -1,6 +1,6 @@
 import type { Logger } from "@zfsilo/lib";
 import type { LeftoverRecord } from "../store/model.ts";
-import { requireCurrent } from "../volume/current.ts";
+import { requireCurrent } from "./current.ts";
 import { cleanInitiator } from "../workflow/clean-initiator.ts";
 import { isOutOfTheWay, type ReconcileDeps } from "./apply.ts";
 import type { RetryLater } from "./retry-later.ts";

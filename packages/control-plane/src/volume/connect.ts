@@ -1,12 +1,12 @@
 import { parseIqn } from "@zfsilo/host";
 import type { HostId, VolumeId } from "@zfsilo/lib";
+import { nextGeneration } from "../reconcile/current.ts";
 import type { AttachmentRecord, HostRecord, VolumeRecord } from "../store/model.ts";
 import { connectVolume } from "../workflow/connect-volume.ts";
 import { disconnectVolume } from "../workflow/disconnect-volume.ts";
 import { presentPortals, textOf } from "../workflow/portals.ts";
 import { restoreExport } from "../workflow/restore-export.ts";
 import type { Answer } from "./answer.ts";
-import { nextGeneration } from "./current.ts";
 import { sessionIsThere } from "./read-back.ts";
 import { butMounts, isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type BeginWorkflow, type RequestDeps } from "./volume-requests.ts";

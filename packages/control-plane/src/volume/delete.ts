@@ -1,8 +1,8 @@
 import { StorageError, type OperationId, type VolumeId } from "@zfsilo/lib";
+import { requireCurrent } from "../reconcile/current.ts";
 import type { VolumeRecord } from "../store/model.ts";
 import { foreignInTheWay, foreignSnapshotsOf } from "../workflow/foreign-snapshots.ts";
 import { deleteVolume } from "../workflow/delete-volume.ts";
-import { requireCurrent } from "./current.ts";
 import { dependantsOf, inUse, namesOf, requireUnchanged, type Dependant } from "./dependants.ts";
 import { refuseHeld } from "./snapshot.ts";
 import { inTurnOn, notNow, type RequestDeps } from "./volume-requests.ts";

@@ -1,8 +1,8 @@
 import type { VolumeId } from "@zfsilo/lib";
+import { nextGeneration } from "../reconcile/current.ts";
 import { publishVolume } from "../workflow/publish-volume.ts";
 import { unpublishVolume } from "../workflow/unpublish-volume.ts";
 import type { Answer } from "./answer.ts";
-import { nextGeneration } from "./current.ts";
 import { exportIsThere } from "./read-back.ts";
 import { butMounts, isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, inTurnOn, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";

@@ -1,8 +1,8 @@
 import { StorageError, type SnapshotId, type VolumeId } from "@zfsilo/lib";
+import { requireCurrent } from "../reconcile/current.ts";
 import type { SnapshotRecord, VolumeRecord } from "../store/model.ts";
 import { rollbackVolume } from "../workflow/rollback-volume.ts";
 import type { Answer } from "./answer.ts";
-import { requireCurrent } from "./current.ts";
 import { dependantsOf, inUse, listed, namesOf, requireUnchanged, type Dependant } from "./dependants.ts";
 import { readySnapshot } from "./snapshot-requests.ts";
 import { refuseHeld } from "./snapshot.ts";

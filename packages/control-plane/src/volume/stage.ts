@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { assertUnderRoots, parseHostPath, type HostPath } from "@zfsilo/host";
 import { invalidField, StorageError, type HostId, type VolumeId } from "@zfsilo/lib";
+import { nextGeneration } from "../reconcile/current.ts";
 import type { AttachmentRecord, VolumeRecord } from "../store/model.ts";
 import { pathExists } from "../workflow/paths.ts";
 import { requireAttachment } from "../workflow/attachment.ts";
@@ -10,7 +11,6 @@ import { stageVolume } from "../workflow/stage-volume.ts";
 import { unmountVolume } from "../workflow/unmount-volume.ts";
 import { unstageVolume } from "../workflow/unstage-volume.ts";
 import type { Answer } from "./answer.ts";
-import { nextGeneration } from "./current.ts";
 import { mountIsThere, stagingIsThere } from "./read-back.ts";
 import { isSound, onHosts, repairFor } from "./repair.ts";
 import { alreadySo, hostInRole, notNow, onVolume, runOn, type RequestDeps } from "./volume-requests.ts";

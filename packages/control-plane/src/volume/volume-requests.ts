@@ -3,10 +3,10 @@ import type { Workflow } from "@zfsilo/try";
 import type { Begin, FindEarlier, Operations } from "../operation/operations.ts";
 import type { Lanes } from "../operation/lanes.ts";
 import { judgeAgain } from "../reconcile/apply.ts";
+import { requireCurrent } from "../reconcile/current.ts";
 import type { HostRecord, HostRole, VolumeRecord } from "../store/model.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
 import type { Answer } from "./answer.ts";
-import { requireCurrent } from "./current.ts";
 import type { Placer } from "./placer.ts";
 
 /** What the requests of every kind need. */

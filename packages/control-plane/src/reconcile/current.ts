@@ -1,6 +1,6 @@
 import { parseVolumeId, StorageError } from "@zfsilo/lib";
-import { newerOnHost } from "../reconcile/compare.ts";
-import { observeVolume } from "../reconcile/observe.ts";
+import { newerOnHost } from "./compare.ts";
+import { observeVolume } from "./observe.ts";
 import type { VolumeRecord } from "../store/model.ts";
 import type { WorkflowDeps } from "../workflow/deps.ts";
 
