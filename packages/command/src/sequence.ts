@@ -4,7 +4,6 @@ import { CommandError } from "./command-error.ts";
 import type { Argv, Gate, RunOptions, RunResult, Sequence } from "./executor.ts";
 import { defaultMaxOutputBytes } from "./process-watch.ts";
 
-
 /** How a sequence is called in errors and recordings. */
 export function shownSequence([first, ...others]: Sequence): Argv {
   return [...first.argv, ...others.flatMap(({ argv }) => ["&&", ...argv])];
